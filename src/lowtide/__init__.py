@@ -1,0 +1,37 @@
+"""lowtide: ELMo, maintained. Train bidirectional language models on plain text; a vector for every token.
+
+Importing this is cheap: each name below is fetched when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lowtide.errors import LowtideError
+
+if TYPE_CHECKING:
+    from lowtide.embeddings.elmo import Elmo as Elmo
+    from lowtide.embeddings.loading import load as load
+    from lowtide.model.layer_mix import LayerMix as LayerMix
+    from lowtide.training.pretrain import pretrain as pretrain
+
+__version__ = "0.1.0"
+__all__ = ["Elmo", "LayerMix", "LowtideError", "__version__", "load", "pretrain"]
+
+_HOMES = {
+    "Elmo": "lowtide.embeddings.elmo",
+    "LayerMix": "lowtide.model.layer_mix",
+    "load": "lowtide.embeddings.loading",
+    "pretrain": "lowtide.training.pretrain",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lowtide' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

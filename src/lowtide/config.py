@@ -1,0 +1,91 @@
+"""Frozen dataclasses to JSON and back; an unknown key is refused with the nearest known one."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar
+
+from lowtide.errors import ConfigError, nearest
+
+Config = TypeVar("Config")
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """A dataclass as a dictionary that `json` can write; tuples become lists."""
+    value = _plain(config)
+    assert isinstance(value, dict)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def from_json(kind: type[Config], data: Any, *, where: str) -> Config:
+    """A dataclass from what `to_json` gave.
+
+    Args:
+        kind: the dataclass.
+        data: the dictionary.
+        where: the file or place it came from, for the error message.
+
+    Raises:
+        ConfigError: if a key is unknown or missing, or a value has another type than its field.
+    """
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: found {type(data).__name__}, expected an object for {kind.__name__}")
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in data:
+        if key not in fields:
+            raise ConfigError(
+                f"{where}: unknown key {key!r}.{nearest(key, fields)} Known keys: {', '.join(sorted(fields))}"
+            )
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in data
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{where}: the key {missing[0]!r} is missing")
+    hints = typing.get_type_hints(kind)
+    values = {key: _typed(hints[key], value, f"{where}: {key}") for key, value in data.items()}
+    return kind(**values)
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        options = typing.get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        return _typed(next(option for option in options if option is not type(None)), value, where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where}: found {value!r}, expected a list")
+        hints = typing.get_args(hint)
+        if hints[-1] is Ellipsis:
+            return tuple(_typed(hints[0], item, where) for item in value)
+        if len(hints) != len(value):
+            raise ConfigError(f"{where}: found {len(value)} items, expected {len(hints)}")
+        return tuple(_typed(item_hint, item, where) for item_hint, item in zip(hints, value, strict=True))
+    if origin is typing.Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            expected = ", ".join(map(repr, choices))
+            raise ConfigError(f"{where}: found {value!r}, expected one of {expected}")
+        return value
+    if dataclasses.is_dataclass(hint):
+        return from_json(hint, value, where=where)  # type: ignore[arg-type]
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Any or (isinstance(value, hint) and not (isinstance(value, bool) and hint is int)):
+        return value
+    raise ConfigError(f"{where}: found {value!r}, expected {getattr(hint, '__name__', hint)}")

@@ -1,0 +1,210 @@
+"""A trained biLM as an embedding: a vector for every token, of every layer or of their mix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lowtide.embeddings.base import Vectors
+from lowtide.embeddings.encoder import Encoder
+from lowtide.embeddings.engine import embed_stream
+from lowtide.embeddings.inputs import Texts, as_sentence, as_sentences, parse_marked
+from lowtide.embeddings.language_model import LanguageModel
+from lowtide.embeddings.layers import choose_layers, pool
+from lowtide.errors import InputError
+from lowtide.files import sha256
+from lowtide.model import LayerMix
+from lowtide.text.tokenize import Sentence, Token, Tokenizer, open_tokenizer
+from lowtide.weights.native import MODEL, StoredModel, load_model, load_softmax
+
+
+class Elmo:
+    """Embeddings from a language model (Peters et al. 2018).
+
+    What: a network that has read text in both directions, and gives every *token* a vector that
+    depends on its sentence. When: you want the meaning a word has in its place, or features for a
+    tagger or a classifier. How to get one: `lowtide.load` or `lowtide.pretrain`. What to do::
+
+        elmo = lowtide.load("my-model")
+        elmo.embed("The tide goes out.")                # (5, width) float32
+        elmo.embed(["The tide goes out.", ["臣", "退了"]])  # a list of two such arrays
+        elmo.embed_layers("The tide goes out.")         # (layers, 5, width)
+        elmo.embed_word("He sat on the [bank].")        # (width,)
+        elmo.encode(["One text.", "Another."])          # (2, width)
+
+    The same sentence gives the same vectors alone, in any company and in any order.
+    """
+
+    def __init__(self, stored: StoredModel, *, device: str = "auto") -> None:
+        self._stored = stored
+        self.device = pick_device(device)
+        self._encoder = Encoder(stored.bilm.to(self.device), stored.spelling).eval()
+
+    @classmethod
+    def open(cls, folder: Path, *, device: str = "auto") -> Elmo:
+        """Open a model folder; see `lowtide.load`."""
+        return cls(load_model(folder), device=device)
+
+    @property
+    def num_layers(self) -> int:
+        """Layer 0, before any context, counts."""
+        return self._stored.bilm.num_layers
+
+    @property
+    def width(self) -> int:
+        """Of every vector: both directions."""
+        return self._stored.bilm.width
+
+    @property
+    def stored(self) -> StoredModel:
+        """The folder, config, vocabulary and network behind this embedding."""
+        return self._stored
+
+    @cached_property
+    def checksum(self) -> str:
+        """The SHA-256 of the network's weights."""
+        return sha256(self._stored.folder / MODEL)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """What the model's own training text was cut with."""
+        return open_tokenizer(self._stored.config.tokenizer)
+
+    def encoder(self) -> Encoder:
+        """The network as a module that takes sentences and carries gradients."""
+        return self._encoder
+
+    def language_model(self) -> LanguageModel:
+        """The network with its softmax: guesses and perplexity.
+
+        Raises:
+            MissingPathError: if the model folder has no softmax.
+        """
+        softmax = load_softmax(self._stored).to(self.device)
+        return LanguageModel(self._encoder, softmax, self._stored.vocabulary, self.tokenizer)
+
+    def knows(self, type_: str) -> bool:
+        """Whether the type is in the model's vocabulary: seen often enough in training."""
+        return type_ in self._stored.vocabulary
+
+    def tokenize(self, sentences: Texts | str) -> list[Sentence] | Sentence:
+        """The tokens behind the rows of what `embed` returns for the same argument."""
+        if isinstance(sentences, str):
+            return as_sentence(sentences, self.tokenizer)
+        return as_sentences(sentences, self.tokenizer)
+
+    def tokenize_with_offsets(self, text: str) -> list[Token]:
+        """The tokens of one text, with start and end in its characters."""
+        return self.tokenizer.tokenize(text)
+
+    def embed(
+        self, sentences: Texts | str, *, layers: str | int = "mix", mix: LayerMix | None = None
+    ) -> list[Vectors] | Vectors:
+        """One vector a token.
+
+        Args:
+            sentences: a list; each is a text (cut by the model's tokenizer, never split into
+                several) or a list of tokens. One bare text is one sentence, and one array comes back.
+            layers: ``mix`` (the mean of all layers, or ``mix`` if given), ``top``, ``average``,
+                ``sum``, or the number of a layer.
+            mix: scalars learned with a task.
+
+        Returns:
+            A (tokens, width) float32 array a sentence, in order; (0, width) for an empty one.
+
+        Raises:
+            InputError: if something is neither a text nor tokens, or there is no such layer.
+        """
+        if layers == "all":
+            raise InputError("layers='all' gives another shape: use embed_layers(sentences)")
+        return self._embed(sentences, layers, mix)
+
+    def embed_layers(self, sentences: Texts | str) -> list[Vectors] | Vectors:
+        """Every layer of every token: a (layers, tokens, width) array a sentence; see `embed`."""
+        return self._embed(sentences, "all", None)
+
+    def embed_word(
+        self, text: str | Sentence, *, layers: str | int = "mix", mix: LayerMix | None = None
+    ) -> Vectors:
+        """The vector of the word in brackets: ``"He sat on the [bank] of the river."``
+
+        Returns:
+            (width,), or (layers, width) for ``layers="all"``; of several tokens, their mean.
+
+        Raises:
+            InputError: if not exactly one stretch is marked.
+        """
+        marked = parse_marked(text, self.tokenizer)
+        vectors = next(self.embed_iter([marked.tokens], layers=layers, mix=mix))
+        mean: Vectors = vectors[..., marked.first : marked.last, :].mean(axis=-2)
+        return mean
+
+    def encode(
+        self,
+        sentences: Texts | str,
+        *,
+        pool: str = "mean",
+        layers: str | int = "mix",
+        mix: LayerMix | None = None,
+    ) -> Vectors:
+        """One vector a sentence: the mean or the maximum of its tokens' vectors.
+
+        Returns:
+            (sentences, width); (width,) for one bare text. Zeros for an empty sentence.
+        """
+        is_one = isinstance(sentences, str)
+        texts: Texts = [sentences] if isinstance(sentences, str) else sentences
+        pooled = [
+            _pooled(vectors, pool)
+            for vectors in self.embed_iter(as_sentences(texts, self.tokenizer), layers=layers, mix=mix)
+        ]
+        stacked = np.stack(pooled) if pooled else np.zeros((0, self.width), dtype=np.float32)
+        return stacked[0] if is_one else stacked
+
+    def embed_iter(
+        self, sentences: Iterable[Sentence], *, layers: str | int = "mix", mix: LayerMix | None = None
+    ) -> Iterator[Vectors]:
+        """As `embed`, for any number of sentences: lists of tokens in, one array at a time out.
+
+        Args:
+            sentences: consumed as needed; a window of some ten thousand tokens is held.
+            layers: as in `embed`; ``all`` gives (layers, tokens, width).
+            mix: as in `embed`.
+        """
+        return embed_stream(self._encoder, sentences, choose_layers(layers, self.num_layers, mix))
+
+    def _embed(
+        self, sentences: Texts | str, layers: str | int, mix: LayerMix | None
+    ) -> list[Vectors] | Vectors:
+        if isinstance(sentences, str):
+            return next(self.embed_iter([as_sentence(sentences, self.tokenizer)], layers=layers, mix=mix))
+        return list(self.embed_iter(as_sentences(sentences, self.tokenizer), layers=layers, mix=mix))
+
+    def __repr__(self) -> str:
+        return f"Elmo({str(self._stored.folder)!r}, num_layers={self.num_layers}, width={self.width})"
+
+
+def _pooled(vectors: Vectors, how: str) -> Vectors:
+    pooled: Vectors = pool(torch.from_numpy(vectors), how).numpy()
+    return pooled
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is a GPU if there is one.
+
+    Raises:
+        InputError: if there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the device {name!r} cannot be used here ({reason}): try cpu or auto") from None
+    return device

@@ -1,0 +1,89 @@
+"""What a user may hand in as sentences, and what is made of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lowtide.errors import InputError
+from lowtide.text.tokenize import Sentence, Tokenizer
+
+Texts = Sequence[str | Sentence]
+
+
+def as_sentence(text: str | Sentence, tokenizer: Tokenizer) -> Sentence:
+    """A text is cut by the model's tokenizer; a list of tokens is taken as it is.
+
+    Raises:
+        InputError: if it is neither.
+    """
+    if isinstance(text, str):
+        return tokenizer.split(text)
+    if isinstance(text, (list, tuple)) and all(isinstance(token, str) for token in text):
+        return list(text)
+    inside = next((t for t in text if not isinstance(t, str)), None) if isinstance(text, Iterable) else None
+    found = type(text).__name__ if inside is None else f"a {type(text).__name__} of {type(inside).__name__}"
+    raise InputError(f"found {found}, expected a sentence: a str, or a list of str (its tokens)")
+
+
+def as_sentences(texts: Texts, tokenizer: Tokenizer) -> list[Sentence]:
+    """n in, n out, order kept. Nothing is split into several sentences.
+
+    Warns when a list looks like the tokens of one sentence.
+
+    Raises:
+        InputError: if something in the list is neither a text nor a list of tokens.
+    """
+    sentences = [as_sentence(text, tokenizer) for text in texts]
+    if len(sentences) >= 3 and all(
+        isinstance(text, str) and len(sentence) == 1 for text, sentence in zip(texts, sentences, strict=True)
+    ):
+        warnings.warn(
+            f"{len(sentences)} texts of one token each: "
+            f'a tokenised sentence goes in as [["The", "cat"]]',
+            stacklevel=3,
+        )
+    return sentences
+
+
+@dataclass(frozen=True)
+class MarkedSentence:
+    """A sentence in which some neighbouring tokens are marked."""
+
+    tokens: Sentence
+    first: int
+    last: int
+    """Exclusive."""
+
+    @property
+    def word(self) -> str:
+        """The marked tokens, as one text."""
+        return " ".join(self.tokens[self.first : self.last])
+
+
+def parse_marked(text: str | Sentence, tokenizer: Tokenizer) -> MarkedSentence:
+    """Read the brackets of ``"He sat on the [bank] of the river."``
+
+    In a list of tokens, the marked one stands in brackets itself: ``["潮水", "[退了]"]``.
+
+    Raises:
+        InputError: if not exactly one stretch is marked, or it holds no token.
+    """
+    if not isinstance(text, str):
+        tokens = as_sentence(text, tokenizer)
+        marked = [n for n, t in enumerate(tokens) if len(t) > 2 and t[0] == "[" and t[-1] == "]"]
+        if len(marked) != 1:
+            raise InputError(f"found {len(marked)} marked tokens, expected one like '[bank]'")
+        place = marked[0]
+        return MarkedSentence([*tokens[:place], tokens[place][1:-1], *tokens[place + 1 :]], place, place + 1)
+    start, end = text.find("["), text.find("]")
+    if text.count("[") != 1 or text.count("]") != 1 or end < start:
+        raise InputError("mark one word with brackets: 'He sat on the [bank] of the river.'")
+    plain = text[:start] + text[start + 1 : end] + text[end + 1 :]
+    end -= 1
+    tokens_ = tokenizer.tokenize(plain)
+    inside = [n for n, token in enumerate(tokens_) if token.start < end and token.end > start]
+    if not inside:
+        raise InputError("there is no token between the brackets: mark a word, like '[bank]'")
+    return MarkedSentence([token.text for token in tokens_], inside[0], inside[-1] + 1)

@@ -1,0 +1,70 @@
+"""Which layers a user wants: all of them, or one vector a token made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lowtide.errors import InputError, nearest
+from lowtide.model import LayerMix, States
+
+Reduction = Callable[[States], Tensor]
+"""States to (..., batch, tokens, width)."""
+
+_NAMED: dict[str, Reduction] = {
+    "all": lambda states: states.layers,
+    "top": lambda states: states.layers[-1],
+    "average": lambda states: states.layers.mean(dim=0),
+    "sum": lambda states: states.layers.sum(dim=0),
+}
+
+
+def choose_layers(choice: str | int, num_layers: int, mix: LayerMix | None = None) -> Reduction:
+    """What to make of the layers.
+
+    Args:
+        choice: ``mix`` (the learned mix, or the plain mean without one), ``all``, ``top``,
+            ``average``, ``sum``, or the number of a layer.
+        num_layers: of the model, layer 0 counted.
+        mix: scalars learned with a task.
+
+    Raises:
+        InputError: if there is no such choice, or no such layer.
+    """
+    if choice == "mix":
+        return _mixed(mix or LayerMix(num_layers))
+    if isinstance(choice, str) and choice in _NAMED:
+        return _NAMED[choice]
+    if isinstance(choice, int) or choice.isdecimal():
+        number = int(choice)
+        if not 0 <= number < num_layers:
+            raise InputError(f"there is no layer {number}: the model has layers 0 to {num_layers - 1}")
+        return lambda states: states.layers[number]
+    names = ["mix", *_NAMED]
+    raise InputError(
+        f"unknown choice of layers {choice!r}.{nearest(choice, names)} "
+        f"Known: {', '.join(names)}, 0 to {num_layers - 1}"
+    )
+
+
+def _mixed(mix: LayerMix) -> Reduction:
+    def reduce(states: States) -> Tensor:
+        mixed: Tensor = mix.to(states.layers.device)(states.layers, states.mask)
+        return mixed
+
+    return reduce
+
+
+def pool(vectors: Tensor, how: str) -> Tensor:
+    """(tokens, width) to (width,): ``mean`` or ``max`` over the tokens; zeros if there are none.
+
+    Raises:
+        InputError: if ``how`` is neither.
+    """
+    if how not in ("mean", "max"):
+        raise InputError(f"unknown pooling {how!r}, expected mean or max")
+    if not len(vectors):
+        return vectors.new_zeros(vectors.shape[-1])
+    return vectors.mean(dim=0) if how == "mean" else torch.amax(vectors, dim=0)

@@ -1,0 +1,106 @@
+"""Files appear whole or not at all.
+
+Everything is written beside its place and renamed into it, so a reader never sees half a file,
+and a stop at any moment leaves the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lowtide.errors import MissingPathError, ModelError, WriteError
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to; on success it takes the place of ``path``, on failure it vanishes.
+
+    Works for a file and for a folder (create the folder yourself). A folder that stands at
+    ``path`` is replaced.
+
+    Raises:
+        WriteError: if the place cannot be written (a full disk, a parent that is a file, no rights).
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield beside
+            if beside.is_dir():
+                for file in beside.iterdir():
+                    _flush(file)
+                if path.exists():
+                    shutil.rmtree(path)
+            else:
+                _flush(beside)
+            beside.replace(path)
+        finally:
+            remove(beside)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write ``path`` into a `WriteError`."""
+    try:
+        yield
+    except (WriteError, MissingPathError):
+        raise
+    except OSError as error:
+        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb") as handle, suppress(OSError):  # some file systems refuse fsync
+        os.fsync(handle.fileno())
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole, as UTF-8 with ``\\n`` at line ends on every system."""
+    with written_whole(path) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole, readable by people: indented, its letters as they are."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        MissingPathError: if it is not there.
+        ModelError: if it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingPathError(f"{path} is not there") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not JSON ({error}): is it damaged?") from None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 checksum of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def folder_size(path: Path) -> int:
+    """The bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -1,0 +1,200 @@
+"""The bidirectional language model: a token network and two stacks of LSTMs that read it.
+
+Peters et al. (2018), "Deep contextualized word representations", section 3.1,
+https://arxiv.org/abs/1802.05365. The two directions share the token network (and, in training,
+the softmax, which is not in here).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lowtide.errors import ConfigError
+from lowtide.model.char_cnn import CharCNN, CharCNNConfig, SymbolConfig, SymbolEmbedding
+from lowtide.model.lstm import LSTMConfig, LSTMStack
+from lowtide.model.recurrence import LayerState, PackedSteps
+
+
+@dataclass(frozen=True)
+class BiLMConfig:
+    """What a biLM is made of. One of ``char_cnn`` and ``symbols`` is given."""
+
+    lstm: LSTMConfig
+    char_cnn: CharCNNConfig | None = None
+    symbols: SymbolConfig | None = None
+    dropout: float = 0.1
+    """Of the input of every LSTM layer and of what the softmax reads, while training."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built.
+
+        Raises:
+            ConfigError: if both or neither token network is given, or a size is not positive.
+        """
+        if (self.char_cnn is None) == (self.symbols is None):
+            raise ConfigError("a biLM has one token network: give char_cnn or symbols")
+        if min(self.lstm.cell_width, self.lstm.width, self.lstm.num_layers) < 1:
+            raise ConfigError(f"sizes of an LSTM are at least 1, found {self.lstm}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout}, expected 0 up to 1")
+
+
+@dataclass(frozen=True)
+class Carry:
+    """The states of all rows between two calls.
+
+    The forward states enter a row at its first position, the backward ones at its last; they come
+    out where each direction stopped reading.
+    """
+
+    forward: Sequence[LayerState]
+    """One a layer; (rows, ...) in the order of the batch."""
+    backward: Sequence[LayerState]
+
+
+@dataclass(frozen=True)
+class States:
+    """Every layer at every position.
+
+    Layer 0 is the token vector twice, so that all layers have one width; the others are the
+    forward state and then the backward state.
+    """
+
+    layers: Tensor
+    """(layers, batch, tokens, width); zero where the mask is false."""
+    mask: Tensor
+    """(batch, tokens), true where there is a position."""
+    carry: Carry | None = None
+    """What to hand to the next call, if the text goes on."""
+
+    @property
+    def forward_layers(self) -> Tensor:
+        """(layers, batch, tokens, width / 2): what has read from the left, up to and with a token."""
+        return self.layers[..., : self.layers.shape[-1] // 2]
+
+    @property
+    def backward_layers(self) -> Tensor:
+        """(layers, batch, tokens, width / 2): what has read from the right."""
+        return self.layers[..., self.layers.shape[-1] // 2 :]
+
+
+class BiLM(nn.Module):
+    """Spelled types and their places to the states of every layer.
+
+    It has no softmax: embedding never loads the largest matrix. It has no memory: the same row
+    gives the same states alone, in any batch and in any order.
+    """
+
+    def __init__(self, config: BiLMConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.lstm.width
+        self.token_network: CharCNN | SymbolEmbedding
+        if config.char_cnn is not None:
+            self.token_network = CharCNN(config.char_cnn, width)
+        else:
+            assert config.symbols is not None
+            self.token_network = SymbolEmbedding(config.symbols, width)
+        self.forward_lstm = LSTMStack(config.lstm, dropout=config.dropout)
+        self.backward_lstm = LSTMStack(config.lstm, dropout=config.dropout)
+
+    @property
+    def num_layers(self) -> int:
+        """Layer 0 counts."""
+        return self.config.lstm.num_layers + 1
+
+    @property
+    def width(self) -> int:
+        """Of every layer: twice that of one direction."""
+        return 2 * self.config.lstm.state_width
+
+    def forward(
+        self,
+        type_char_ids: Tensor,
+        type_index: Tensor,
+        starts: Tensor,
+        lengths: Tensor,
+        carry: Carry | None = None,
+    ) -> States:
+        """Run both directions over a batch.
+
+        The forward state is zero before every start; the backward state is zero before the
+        position left of every start (which it reads first). Nothing else is reset: without
+        ``carry`` all states begin at zero.
+
+        Args:
+            type_char_ids: (types, chars) int, how every type in the batch is spelled.
+            type_index: (batch, tokens) int, the type of every position.
+            starts: (batch, tokens) bool.
+            lengths: (batch,) int, at least 1; what lies beyond is not read.
+            carry: states to begin with, if the text goes on from an earlier call.
+
+        Returns:
+            (layers, batch, tokens, width), with their mask and the carry for the next call.
+        """
+        vectors = self.token_network(type_char_ids)  # (types, width)
+        steps = starts.shape[1]
+        places = torch.arange(steps, device=lengths.device)
+        mask = places < lengths[:, None]  # (batch, tokens)
+        order = torch.argsort(lengths, descending=True, stable=True)
+        ends = torch.zeros_like(starts)
+        ends[:, :-1] = starts[:, 1:]
+        # what each direction reads first to last: (steps, batch), longest row first
+        ahead = places[:, None].expand(steps, len(lengths))
+        back = (lengths[order] - 1 - places[:, None]).clamp(min=0)
+        token_layer = vectors[type_index] * mask[..., None]  # (batch, tokens, width)
+        halves, carries = [], []
+        for stack, columns, resets, given in (
+            (self.forward_lstm, ahead, starts, carry and carry.forward),
+            (self.backward_lstm, back, ends, carry and carry.backward),
+        ):
+            layout = _Layout(order, columns, lengths, resets)
+            states = stack.zero_states(len(lengths), vectors) if given is None else layout.sorted_states(given)
+            outputs, last = stack(vectors[layout.pack(type_index)], layout.steps, states)
+            halves.append([layout.unpack(output) for output in outputs])
+            carries.append(layout.unsorted_states(last))
+        layers = [torch.cat([token_layer, token_layer], dim=-1)]
+        layers += [torch.cat(pair, dim=-1) for pair in zip(*halves, strict=True)]
+        return States(torch.stack(layers), mask, Carry(*carries))
+
+
+class _Layout:
+    """From (batch, tokens) to the packed steps of one direction, and back."""
+
+    def __init__(self, order: Tensor, columns: Tensor, lengths: Tensor, resets: Tensor) -> None:
+        steps, self._rows = columns.shape
+        self._order = order
+        self._tokens = resets.shape[1]
+        live = torch.arange(steps, device=lengths.device)[:, None] < lengths[order]  # (steps, rows)
+        flat = order * self._tokens + columns
+        self._places = flat[live]  # (positions,): where each packed position lies in the batch
+        reset = resets.flatten()[flat] & live
+        rows_at: list[int] = live.sum(dim=1).tolist()
+        has_reset: list[bool] = reset.any(dim=1).tolist()
+        has_reset[0] = has_reset[0] and bool(reset[0].any())
+        keeps = [
+            (~reset[t, :rows, None]) if has_reset[t] else None for t, rows in enumerate(rows_at) if rows
+        ]
+        self.steps = PackedSteps([rows for rows in rows_at if rows], keeps)
+
+    def pack(self, values: Tensor) -> Tensor:
+        """(batch, tokens) to (positions,)."""
+        return values.flatten()[self._places]
+
+    def unpack(self, values: Tensor) -> Tensor:
+        """(positions, width) to (batch, tokens, width), zero where there is no position."""
+        blank = values.new_zeros(self._rows * self._tokens, values.shape[1])
+        return blank.index_copy(0, self._places, values).view(self._rows, self._tokens, -1)
+
+    def sorted_states(self, states: Sequence[LayerState]) -> list[LayerState]:
+        """From the order of the batch to longest row first."""
+        return [LayerState(state.hidden[self._order], state.cell[self._order]) for state in states]
+
+    def unsorted_states(self, states: Sequence[LayerState]) -> list[LayerState]:
+        """From longest row first to the order of the batch."""
+        back = torch.argsort(self._order)
+        return [LayerState(state.hidden[back], state.cell[back]) for state in states]

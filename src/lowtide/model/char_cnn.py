@@ -1,0 +1,148 @@
+"""The token networks: from how a type is spelled to its vector, before any context (layer 0).
+
+`CharCNN` follows Kim et al. (2016), "Character-aware neural language models", in the form that
+Peters et al. (2018) trained: convolutions over characters, max over positions, highways, and a
+projection. `SymbolEmbedding` serves alphabets so small that a type is a character.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class CharCNNConfig:
+    """Sizes of a `CharCNN`. Published names stand in brackets."""
+
+    num_characters: int = 262
+    embedding_width: int = 16
+    """[embedding.dim]"""
+    filters: tuple[tuple[int, int], ...] = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024))
+    """(characters seen at once, how many such filters)."""
+    num_highways: int = 1
+    """[n_highway]"""
+    activation: Literal["relu", "tanh"] = "relu"
+    max_characters: int = 50
+    """[max_characters_per_token], both word marks included."""
+    has_projection: bool = True
+    """False only for published files whose filters sum to the width: they carry none."""
+
+    @property
+    def num_filters(self) -> int:
+        """The width before the projection."""
+        return sum(count for _, count in self.filters)
+
+
+@dataclass(frozen=True)
+class SymbolConfig:
+    """Size of a `SymbolEmbedding`."""
+
+    num_symbols: int
+
+
+class Highway(nn.Module):
+    """g * relu(W_t x + b_t) + (1 - g) * x, with the gate g = sigmoid(W_g x + b_g).
+
+    Srivastava et al. (2015), https://arxiv.org/abs/1505.00387. In the published files the gate is
+    called "carry" although it opens the transform. The activation is relu, whatever that of the
+    convolutions.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.transform = nn.Linear(width, width)
+        self.gate = nn.Linear(width, width)
+        # as published: mostly open to x at first, so that a gradient reaches the filters
+        for linear in (self.transform, self.gate):
+            nn.init.normal_(linear.weight, std=1 / math.sqrt(width))
+        nn.init.zeros_(self.transform.bias)
+        nn.init.constant_(self.gate.bias, -2.0)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(..., width) to (..., width)."""
+        gate = torch.sigmoid(self.gate(inputs))
+        return torch.lerp(inputs, functional.relu(self.transform(inputs)), gate)
+
+
+class CharCNN(nn.Module):
+    """Spellings to vectors, once per type.
+
+    Every filter is as wide as some characters and looks at all places of the word without padding;
+    its largest answer counts (max over positions first, then the activation). In-word padding has
+    a vector of its own and takes part.
+
+    Args:
+        config: the sizes.
+        width: of the vectors that come out.
+    """
+
+    def __init__(self, config: CharCNNConfig, width: int) -> None:
+        super().__init__()
+        self.config = config
+        self.char_embedding = nn.Embedding(config.num_characters, config.embedding_width)
+        nn.init.uniform_(self.char_embedding.weight, -1.0, 1.0)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(config.embedding_width, count, chars) for chars, count in config.filters
+        )
+        for convolution in self.convolutions:
+            self._init_convolution(convolution)
+        self.highways = nn.ModuleList(Highway(config.num_filters) for _ in range(config.num_highways))
+        self.projection: nn.Module = nn.Identity()
+        if config.has_projection:
+            projection = nn.Linear(config.num_filters, width)
+            nn.init.normal_(projection.weight, std=1 / math.sqrt(config.num_filters))
+            nn.init.zeros_(projection.bias)
+            self.projection = projection
+
+    def _init_convolution(self, convolution: nn.Module) -> None:
+        assert isinstance(convolution, nn.Conv1d) and convolution.bias is not None
+        if self.config.activation == "relu":
+            nn.init.uniform_(convolution.weight, -0.05, 0.05)
+        else:
+            fan_in = convolution.kernel_size[0] * self.config.embedding_width
+            nn.init.normal_(convolution.weight, std=math.sqrt(1 / fan_in))
+        nn.init.zeros_(convolution.bias)
+
+    def forward(self, type_char_ids: Tensor) -> Tensor:
+        """Give every type its vector.
+
+        Args:
+            type_char_ids: (types, chars) int.
+
+        Returns:
+            (types, width).
+        """
+        characters = self.char_embedding(type_char_ids).transpose(1, 2)  # (types, embedding, chars)
+        activation = torch.relu if self.config.activation == "relu" else torch.tanh
+        answers = [activation(convolution(characters).amax(dim=2)) for convolution in self.convolutions]
+        features = torch.cat(answers, dim=1)  # (types, filters)
+        for highway in self.highways:
+            features = highway(features)
+        vectors: Tensor = self.projection(features)
+        return vectors
+
+
+class SymbolEmbedding(nn.Module):
+    """One vector a symbol, looked up: for alphabets in which a type is not made of characters.
+
+    Args:
+        config: the number of symbols.
+        width: of the vectors.
+    """
+
+    def __init__(self, config: SymbolConfig, width: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.num_symbols, width)
+        nn.init.normal_(self.embedding.weight, std=0.5)
+
+    def forward(self, type_char_ids: Tensor) -> Tensor:
+        """(types, 1) symbol indices to (types, width)."""
+        vectors: Tensor = self.embedding(type_char_ids[:, 0])
+        return vectors

@@ -1,0 +1,152 @@
+"""The LSTM of the paper: a projected state, both cell and projection clipped.
+
+The cell (bilm-tf; Sak et al. 2014, https://arxiv.org/abs/1402.1128), gates in PyTorch's order::
+
+    i, f, o = sigmoid(...)   g = tanh(...)      of  W x + U h + b, the forget bias added to f
+    c = clip(f * c + i * g, cell_clip)
+    h = clip(P (o * tanh(c)), projection_clip)   both the output and the recurrent state
+
+PyTorch's own ``nn.LSTM(proj_size=...)`` clips neither, and so cannot compute the published models.
+
+Everything here is packed, step by step: see `lowtide.model.recurrence`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lowtide.model.recurrence import LayerState, PackedSteps, RecurrentWeights, recur
+
+
+@dataclass(frozen=True)
+class LSTMConfig:
+    """Sizes of the recurrence. Published names stand in brackets."""
+
+    cell_width: int
+    """[lstm.dim]"""
+    width: int
+    """[lstm.projection_dim] Of the token vectors, and of the state where it is projected."""
+    num_layers: int = 2
+    """[lstm.n_layers]"""
+    cell_clip: float | None = 3.0
+    projection_clip: float | None = 3.0
+    """[lstm.proj_clip]"""
+    has_residual: bool = True
+    """[lstm.use_skip_connections] From the second layer up: the input is added to the output."""
+    forget_bias: float = 1.0
+    """Added to the forget gate at run time; it is not in the stored bias."""
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether the state is narrower than the cell; if not, there is no projection at all."""
+        return self.width < self.cell_width
+
+    @property
+    def state_width(self) -> int:
+        """The width of the state that one layer hands to the next step."""
+        return self.width if self.is_projected else self.cell_width
+
+
+class ProjectedLSTM(nn.Module):
+    """One layer in one direction.
+
+    Args:
+        config: the sizes.
+        input_width: of what comes in.
+    """
+
+    def __init__(self, config: LSTMConfig, input_width: int) -> None:
+        super().__init__()
+        self.config = config
+        gates = 4 * config.cell_width
+        self.input_weight = nn.Parameter(torch.empty(gates, input_width))
+        self.recurrent_weight = nn.Parameter(torch.empty(gates, config.state_width))
+        self.bias = nn.Parameter(torch.zeros(gates))
+        self.projection_weight: nn.Parameter | None = None
+        if config.is_projected:
+            self.projection_weight = nn.Parameter(torch.empty(config.width, config.cell_width))
+            nn.init.xavier_uniform_(self.projection_weight)
+        # Glorot's bound of the one matrix that TensorFlow keeps the two in
+        bound = (6 / (input_width + config.state_width + gates)) ** 0.5
+        nn.init.uniform_(self.input_weight, -bound, bound)
+        nn.init.uniform_(self.recurrent_weight, -bound, bound)
+
+    def forward(self, inputs: Tensor, steps: PackedSteps, state: LayerState) -> tuple[Tensor, LayerState]:
+        """Read packed inputs, step by step.
+
+        Args:
+            inputs: (positions, input width), packed.
+            steps: how they lie.
+            state: before the first step, longest row first.
+
+        Returns:
+            (positions, state width), packed, and the state of every row after its last step.
+        """
+        weights = RecurrentWeights(
+            self.recurrent_weight, self.projection_weight, self.config.cell_clip, self.config.projection_clip
+        )
+        return recur(self._input_gates(inputs), steps, state, weights)
+
+    def _input_gates(self, inputs: Tensor) -> Tensor:
+        """W x + b for all positions in one product."""
+        cell_width = self.config.cell_width
+        forget = torch.zeros_like(self.bias)
+        forget[cell_width : 2 * cell_width] = self.config.forget_bias
+        return functional.linear(inputs, self.input_weight, self.bias + forget)
+
+
+class LSTMStack(nn.Module):
+    """All layers of one direction.
+
+    Args:
+        config: the sizes.
+        dropout: of the input of every layer, while training.
+    """
+
+    def __init__(self, config: LSTMConfig, *, dropout: float) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(
+            ProjectedLSTM(config, config.width if number == 0 else config.state_width)
+            for number in range(config.num_layers)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, inputs: Tensor, steps: PackedSteps, states: Sequence[LayerState]
+    ) -> tuple[list[Tensor], list[LayerState]]:
+        """Read packed token vectors; every layer answers.
+
+        The residual stands outside the recurrence, from the second layer up: the state that a
+        layer carries never contains it.
+
+        Args:
+            inputs: (positions, width), packed.
+            steps: how they lie.
+            states: of every layer, before the first step.
+
+        Returns:
+            The output of every layer, (positions, state width) each, and the states after the
+            last steps.
+        """
+        outputs: list[Tensor] = []
+        last: list[LayerState] = []
+        for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
+            read, after = layer(self.dropout(inputs), steps, state)
+            inputs = inputs + read if number and self.config.has_residual else read
+            outputs.append(inputs)
+            last.append(after)
+        return outputs, last
+
+    def zero_states(self, rows: int, like: Tensor) -> list[LayerState]:
+        """States that remember nothing, in the dtype and on the device of another tensor."""
+        config = self.config
+        return [
+            LayerState(like.new_zeros(rows, config.state_width), like.new_zeros(rows, config.cell_width))
+            for _ in self.layers
+        ]

@@ -1,0 +1,1 @@
+"""Raw text to numbers: knows no network, imports no torch."""

@@ -1,0 +1,223 @@
+"""Sentences to batches: the type/token idea made a data structure.
+
+A batch names every *type* in it once (how it is spelled), and every *token* by the number of its
+type. So the character network runs once per type and the recurrence once per token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowtide.text.characters import CharIds, Spelling
+from lowtide.text.shards import END_ROW, START_ROW, PreparedCorpus
+from lowtide.text.tokenize import Sentence
+from lowtide.text.vocabulary import SENTENCE_END, SENTENCE_START
+
+NO_TARGET = -1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of positions; what lies beyond the length of a row means nothing.
+
+    ::
+
+        types        0: <S>   1: </S>   2: the   3: tide   4: goes   5: out
+        type_index   0 2 3 4 5 1 0 3 5 1        <S> the tide goes out </S> <S> tide out </S>
+        starts       1 0 0 0 0 0 1 0 0 0        the forward state is zero before these;
+                                                the backward one before what stands left of them
+    """
+
+    type_char_ids: CharIds
+    """(types, chars): how every type in the batch is spelled."""
+    type_index: NDArray[np.int64]
+    """(rows, steps): the type of every token."""
+    starts: NDArray[np.bool_]
+    """(rows, steps): true where a state starts from zero."""
+    lengths: NDArray[np.int64]
+    """(rows,): how many positions of every row count; at least 1."""
+
+    @property
+    def num_positions(self) -> int:
+        """All positions that count, boundaries among them."""
+        return int(self.lengths.sum())
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What each direction is to predict at every position: vocabulary indices, -1 for nothing."""
+
+    forward: NDArray[np.int64]
+    """(rows, steps): the next token."""
+    backward: NDArray[np.int64]
+    """(rows, steps): the token before."""
+
+
+def predict_neighbours(batch: Batch, type_targets: NDArray[np.integer]) -> Targets:
+    """The targets of a batch: the neighbour on either side, unless a state starts between.
+
+    Args:
+        batch: the batch.
+        type_targets: (types,) the vocabulary index of every type in it.
+    """
+    tokens = type_targets.astype(np.int64)[batch.type_index]
+    steps = np.arange(tokens.shape[1])
+    joined = (steps[1:] < batch.lengths[:, None]) & ~batch.starts[:, 1:]  # (rows, steps - 1)
+    forward = np.full_like(tokens, NO_TARGET)
+    backward = np.full_like(tokens, NO_TARGET)
+    forward[:, :-1][joined] = tokens[:, 1:][joined]
+    backward[:, 1:][joined] = tokens[:, :-1][joined]
+    return Targets(forward, backward)
+
+
+def batch_of_sentences(sentences: Sequence[Sentence], spelling: Spelling) -> tuple[Batch, list[str]]:
+    """One row a sentence, between its boundaries.
+
+    Returns:
+        The batch, and the types in it in the order of ``type_char_ids``.
+    """
+    index = {SENTENCE_START: 0, SENTENCE_END: 1}
+    lengths = np.array([len(sentence) + 2 for sentence in sentences], dtype=np.int64)
+    type_index = np.zeros((len(sentences), int(lengths.max(initial=2))), dtype=np.int64)
+    for row, sentence in zip(type_index, sentences, strict=True):
+        row[1 : 1 + len(sentence)] = [index.setdefault(token, len(index)) for token in sentence]
+        row[1 + len(sentence)] = 1
+    starts = np.zeros(type_index.shape, dtype=np.bool_)
+    starts[:, 0] = True
+    types = list(index)
+    return Batch(spelling.char_ids(types), type_index, starts, lengths), types
+
+
+def group_by_length(lengths: Sequence[int], max_positions: int) -> Iterator[list[int]]:
+    """Numbers of sentences in groups of like length, each group within a budget of positions.
+
+    Args:
+        lengths: tokens of every sentence; two boundaries are added.
+        max_positions: rows times the longest row of a group, unless it is one sentence.
+    """
+    order = sorted(range(len(lengths)), key=lambda number: lengths[number], reverse=True)
+    group: list[int] = []
+    for number in order:
+        if group and (len(group) + 1) * (lengths[group[0]] + 2) > max_positions:
+            yield group
+            group = []
+        group.append(number)
+    if group:
+        yield group
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Packed rows of a prepared corpus, with what they are to predict."""
+
+    batch: Batch
+    targets: Targets
+    num_tokens: int
+    """Boundaries not counted."""
+    num_cut: int
+    """Sentences that were longer than a row and were cut for it."""
+
+
+class PackedBatches:
+    """Whole sentences packed into rows, in an order that a seed decides.
+
+    The sentences are shuffled in two steps that need no list of all of them: blocks of
+    neighbouring sentences in random order, then the sentences of a *chunk* of such blocks. So a
+    batch is a pure function of (seed, epoch, chunk, number), and resuming is a matter of counting.
+
+    Args:
+        corpus: prepared, and spelled. What is held out is never used.
+        row_length: characters of a spelled type.
+        row_tokens: positions of a row. A longer sentence is cut, state zero at each cut.
+        rows: rows of a batch.
+        seed: decides the order.
+    """
+
+    BLOCK = 256
+    CHUNK_BLOCKS = 64
+
+    def __init__(
+        self,
+        corpus: PreparedCorpus,
+        *,
+        row_length: int,
+        row_tokens: int,
+        rows: int,
+        seed: int,
+    ) -> None:
+        self._corpus = corpus
+        self._characters = corpus.characters(row_length)
+        self._targets = corpus.targets()
+        self._row_tokens, self._rows, self._seed = row_tokens, rows, seed
+        num_blocks = -(-corpus.counts.num_sentences // self.BLOCK)
+        self.num_chunks = -(-num_blocks // self.CHUNK_BLOCKS)
+        self._num_blocks = num_blocks
+
+    def chunk(self, epoch: int, chunk: int) -> Iterator[TrainingBatch]:
+        """The batches of one chunk of an epoch, always the same and in the same order."""
+        order = np.random.default_rng([self._seed, epoch]).permutation(self._num_blocks)
+        blocks = order[chunk * self.CHUNK_BLOCKS : (chunk + 1) * self.CHUNK_BLOCKS]
+        total = self._corpus.counts.num_sentences
+        numbers = np.concatenate(
+            [np.arange(b * self.BLOCK, min((b + 1) * self.BLOCK, total)) for b in np.sort(blocks)]
+        )
+        numbers = numbers[~np.isin(numbers, self._corpus.held_out)]
+        shuffle = np.random.default_rng([self._seed, epoch, chunk])
+        rows = pack([self._positions(number) for number in shuffle.permutation(numbers)], self._row_tokens)
+        rows = [rows[i] for i in shuffle.permutation(len(rows))]
+        for first in range(0, len(rows), self._rows):
+            yield self._batch(rows[first : first + self._rows])
+
+    def _positions(self, number: int) -> NDArray[np.uint32]:
+        tokens = self._corpus.sentence(number)
+        return np.concatenate([[START_ROW], tokens, [END_ROW]]).astype(np.uint32)
+
+    def _batch(self, rows: Sequence[Sequence[NDArray[np.uint32]]]) -> TrainingBatch:
+        lengths = np.array([sum(map(len, row)) for row in rows], dtype=np.int64)
+        type_rows = np.full((len(rows), int(lengths.max())), START_ROW, dtype=np.uint32)
+        starts = np.zeros(type_rows.shape, dtype=np.bool_)
+        num_cut = 0
+        for number, row in enumerate(rows):
+            position = 0
+            for piece in row:
+                type_rows[number, position : position + len(piece)] = piece
+                starts[number, position] = True
+                # the first piece of a cut sentence has a start and no end
+                num_cut += int(piece[0] == START_ROW and piece[-1] != END_ROW)
+                position += len(piece)
+        types, index = np.unique(type_rows, return_inverse=True)
+        batch = Batch(np.asarray(self._characters[types]), index.reshape(type_rows.shape), starts, lengths)
+        num_tokens = int((type_rows > END_ROW).sum())
+        return TrainingBatch(batch, predict_neighbours(batch, self._targets[types]), num_tokens, num_cut)
+
+
+def pack(
+    sentences: Sequence[NDArray[np.uint32]], row_tokens: int
+) -> list[list[NDArray[np.uint32]]]:
+    """Pack sentences into rows, best fit first; a sentence longer than a row is cut into pieces.
+
+    Args:
+        sentences: each with its boundaries.
+        row_tokens: positions of a row.
+
+    Returns:
+        Rows, each a list of pieces whose lengths sum to at most ``row_tokens``.
+    """
+    rows: list[list[NDArray[np.uint32]]] = []
+    with_room: list[list[int]] = [[] for _ in range(row_tokens + 1)]  # open rows by free positions
+    for sentence in sentences:
+        for first in range(0, len(sentence), row_tokens):
+            piece = sentence[first : first + row_tokens]
+            room = next((free for free in range(len(piece), row_tokens + 1) if with_room[free]), None)
+            if room is None:
+                rows.append([piece])
+                room, row = row_tokens, len(rows) - 1
+            else:
+                row = with_room[room].pop()
+                rows[row].append(piece)
+            with_room[room - len(piece)].append(row)
+    return rows

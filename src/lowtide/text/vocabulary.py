@@ -1,0 +1,140 @@
+"""The types that a language model can predict, sorted by falling count.
+
+The file is ``vocabulary.txt``: one ``type TAB count`` a line, ``<S> </S> <UNK>`` first, then by
+falling counts; tab, line feed, carriage return and backslash are written ``\\t \\n \\r \\\\``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowtide.errors import MissingPathError, ModelError
+from lowtide.files import write_text
+
+SENTENCE_START = "<S>"
+SENTENCE_END = "</S>"
+UNKNOWN = "<UNK>"
+SPECIALS = (SENTENCE_START, SENTENCE_END, UNKNOWN)
+START_INDEX, END_INDEX, UNKNOWN_INDEX = range(3)
+
+
+class Vocabulary:
+    """Types with their counts; the index of a type is its rank.
+
+    Args:
+        types: the specials first, then by falling count.
+        counts: occurrences in the training text, as many as types. The count of ``<UNK>`` is the
+            number of tokens whose type was cut, that of both boundaries the number of sentences.
+
+    Raises:
+        ModelError: if the specials are missing or a type stands twice.
+    """
+
+    def __init__(self, types: Sequence[str], counts: Sequence[int]) -> None:
+        if tuple(types[:3]) != SPECIALS:
+            raise ModelError(f"a vocabulary begins with {' '.join(SPECIALS)}, found {list(types[:3])}")
+        self.types = list(types)
+        self.counts: NDArray[np.int64] = np.asarray(counts, dtype=np.int64)
+        self._index = {type_: index for index, type_ in enumerate(self.types)}
+        if len(self._index) != len(self.types) or len(self.counts) != len(self.types):
+            raise ModelError("a type stands twice in the vocabulary, or types and counts differ in number")
+
+    @classmethod
+    def from_counts(
+        cls,
+        counts: Mapping[str, int],
+        *,
+        num_sentences: int,
+        num_tokens: int | None = None,
+        min_count: int = 1,
+        max_types: int | None = None,
+    ) -> Vocabulary:
+        """Keep the types seen at least ``min_count`` times, at most ``max_types`` of them.
+
+        Types of equal count are ordered by their letters, so the same text gives the same
+        vocabulary whatever the order of its files.
+
+        Args:
+            counts: occurrences of every type.
+            num_sentences: how many sentences there were: the count of both boundaries.
+            num_tokens: all tokens, if ``counts`` does not hold every one of them.
+            min_count: rarer types are cut.
+            max_types: the specials not counted.
+        """
+        kept = [(t, n) for t, n in counts.items() if n >= min_count and t not in SPECIALS]
+        kept.sort(key=lambda item: (-item[1], item[0]))
+        kept = kept[:max_types]
+        total = sum(counts.values()) if num_tokens is None else num_tokens
+        num_cut = total - sum(count for _, count in kept)
+        types = [*SPECIALS, *(type_ for type_, _ in kept)]
+        return cls(types, [num_sentences, num_sentences, num_cut, *(count for _, count in kept)])
+
+    def __len__(self) -> int:
+        return len(self.types)
+
+    def __contains__(self, type_: str) -> bool:
+        return type_ in self._index
+
+    def index(self, type_: str) -> int:
+        """The index of a type; that of ``<UNK>`` if it is not known."""
+        return self._index.get(type_, UNKNOWN_INDEX)
+
+    def indices(self, types: Iterable[str]) -> NDArray[np.int64]:
+        """The index of every one of these types."""
+        index = self._index
+        return np.fromiter((index.get(type_, UNKNOWN_INDEX) for type_ in types), dtype=np.int64)
+
+    def save(self, path: Path) -> None:
+        """Write ``vocabulary.txt``."""
+        lines = (f"{escape(t)}\t{n}\n" for t, n in zip(self.types, self.counts, strict=True))
+        write_text(path, "".join(lines))
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """Read ``vocabulary.txt``.
+
+        Raises:
+            MissingPathError: if it is not there.
+            ModelError: if a line is not ``type TAB count``; the message has its number.
+        """
+        types, counts = [], []
+        try:
+            with path.open(encoding="utf-8", newline="\n") as lines:
+                for number, line in enumerate(lines, start=1):
+                    type_, tab, count = line.rstrip("\n").rpartition("\t")
+                    if not tab or not (count.isascii() and count.isdigit()):
+                        raise ModelError(f"{path}:{number}: expected a type, a tab and a count")
+                    types.append(unescape(type_))
+                    counts.append(int(count))
+        except FileNotFoundError:
+            raise MissingPathError(f"{path} is not there: the model folder is incomplete") from None
+        except UnicodeDecodeError as error:
+            raise ModelError(f"{path} is not UTF-8 ({error.reason}): is it damaged?") from None
+        return cls(types, counts)
+
+
+_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_UNESCAPES = {escaped[1]: plain for plain, escaped in _ESCAPES.items()}
+
+
+def escape(type_: str) -> str:
+    """Write a type so that it takes one field of one line."""
+    if type_.isalnum():
+        return type_
+    # a lone surrogate has no UTF-8 form; it is replaced, as readers of the file could not hold it
+    type_ = type_.encode("utf-8", errors="replace").decode("utf-8")
+    return "".join(_ESCAPES.get(character, character) for character in type_)
+
+
+def unescape(field: str) -> str:
+    """Undo `escape`."""
+    if "\\" not in field:
+        return field
+    parts, characters = [], iter(field)
+    for character in characters:
+        parts.append(_UNESCAPES.get(next(characters, "\\"), "\\") if character == "\\" else character)
+    return "".join(parts)

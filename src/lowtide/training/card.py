@@ -1,0 +1,70 @@
+"""The card: what a model is, written by the trainer itself. It holds counts, never text."""
+
+from __future__ import annotations
+
+from lowtide.embeddings.language_model import Perplexity
+from lowtide.text.shards import CorpusCounts
+from lowtide.training.budget import format_seconds
+from lowtide.training.checkpoint import Position
+from lowtide.training.settings import Settings
+
+
+def write_card(
+    name: str,
+    settings: Settings,
+    counts: CorpusCounts,
+    position: Position,
+    *,
+    corpus: str,
+    num_truncated: int,
+    perplexity: Perplexity,
+    unigram: float,
+    num_parameters: int,
+) -> str:
+    """The text of ``README.md``.
+
+    Args:
+        name: of the folder.
+        settings: of the training.
+        counts: of the text.
+        position: at the end.
+        corpus: what was read, in words without names: ``3 files, one sentence a line``.
+        num_truncated: types that did not fit their row of characters.
+        perplexity: of the whole held-out text.
+        unigram: perplexity of the unigram model there.
+        num_parameters: of the biLM.
+    """
+    tokenizer = counts.tokenizer
+    kind = "characters of every word" if settings.bilm.char_cnn else "symbols, one a type"
+    train_tokens = counts.num_tokens - counts.num_held_out_tokens
+    return f"""# {name}
+
+A bidirectional language model (ELMo) trained with lowtide, preset `{settings.preset}`, {num_parameters / 1e6:.1f} M parameters.
+
+```python
+import lowtide
+
+elmo = lowtide.load("{name}")
+elmo.embed("...")  # a vector for every token
+```
+
+| | |
+|---|---|
+| text | {corpus}: {counts.num_documents:,} documents, {counts.num_sentences:,} sentences, {counts.num_tokens:,} tokens |
+| trained on | {train_tokens:,} tokens; {counts.num_held_out_tokens:,} held out |
+| tokenizer | `{tokenizer.name}`, language `{tokenizer.language}`, version {tokenizer.version} |
+| vocabulary | {settings.vocabulary_size:,} types seen at least {settings.min_count} times; rarer ones are predicted as `<UNK>` |
+| input | {kind}; {num_truncated:,} types were longer than a row and cut |
+| layers | {settings.bilm.lstm.num_layers + 1} of width {2 * settings.bilm.lstm.state_width} (layer 0 is before context) |
+| training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)}, {settings.num_threads} threads, {settings.device}, {settings.dtype} |
+| best state | step {position.best_step:,} |
+
+Held-out perplexity (full softmax, per token, one boundary a sentence counted, unknown words scored as `<UNK>`):
+
+| forward | backward | mean | unigram model | targets | unknown |
+|---|---|---|---|---|---|
+| {perplexity.forward:.1f} | {perplexity.backward:.1f} | {perplexity.mean:.1f} | {unigram:.1f} | {perplexity.num_targets:,} | {perplexity.unknown_rate:.2%} |
+
+Licence: not stated; that of the text decides. Anyone who has this folder can read `vocabulary.txt`: every
+type that stood at least {settings.min_count} times in the text.
+"""

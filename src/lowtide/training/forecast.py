@@ -1,0 +1,114 @@
+"""What a training will cost, measured before it starts."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from dataclasses import dataclass
+
+from lowtide.training.budget import format_bytes, format_seconds
+from lowtide.training.settings import Settings
+from lowtide.training.trainer import Trainer
+
+PROBE_SECONDS = 3.0
+_WARM_UP_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Time, memory and disk of a training."""
+
+    preset: str
+    num_parameters: int
+    """Of the biLM."""
+    num_softmax_parameters: int
+    vocabulary_size: int
+    num_train_tokens: int
+    """Of one pass."""
+    budget_tokens: int
+    epochs: float
+    tokens_per_second: float
+    """As the probe ran; validation not counted."""
+    seconds: float
+    memory_bytes: int | None
+    """The peak of this process while the probe ran; None where the system does not tell."""
+    disk_bytes: int
+    """The model, and the checkpoints and the text in numbers while it trains."""
+
+    def lines(self) -> list[str]:
+        """For reading."""
+        memory = "not known here" if self.memory_bytes is None else format_bytes(self.memory_bytes)
+        return [
+            f"preset      {self.preset}: {self.num_parameters / 1e6:.1f} M parameters, "
+            f"and {self.num_softmax_parameters / 1e6:.1f} M in the softmax over {self.vocabulary_size:,} types",
+            f"text        {self.num_train_tokens:,} tokens a pass, {self.epochs:.2g} passes: "
+            f"{self.budget_tokens:,} tokens to read",
+            f"time        {format_seconds(self.seconds)} at {self.tokens_per_second:,.0f} tokens a second",
+            f"memory      {memory}",
+            f"disk        {format_bytes(self.disk_bytes)} while it trains",
+        ]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What some real steps have shown."""
+
+    tokens_per_second: float
+    memory_bytes: int | None
+
+
+def probe(trainer: Trainer, *, seconds: float = PROBE_SECONDS) -> Probe:
+    """Run real steps for some seconds. The trainer is spoilt by it: make a new one to train.
+
+    Args:
+        trainer: at its beginning.
+        seconds: to measure, after the first steps, which are slow.
+    """
+    batches = itertools.cycle(batch for _, batch in trainer.batches())
+    for batch in itertools.islice(batches, _WARM_UP_STEPS):
+        trainer.step(batch)
+    started = time.monotonic()
+    tokens = 0
+    while (spent := time.monotonic() - started) < seconds:
+        batch = next(batches)
+        trainer.step(batch)
+        tokens += batch.num_tokens
+    return Probe(tokens / spent, _peak_memory())
+
+
+def _peak_memory() -> int | None:
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def make_forecast(settings: Settings, trainer: Trainer, measured: Probe, *, corpus_bytes: int) -> Forecast:
+    """Put settings and probe together.
+
+    Args:
+        settings: with the token budget.
+        trainer: for its sizes.
+        measured: by `probe`.
+        corpus_bytes: of the prepared text on disk.
+    """
+    num_parameters = sum(parameter.numel() for parameter in trainer.bilm.parameters())
+    num_softmax = sum(parameter.numel() for parameter in trainer.softmax.parameters())
+    # the checkpoint holds weights and two moments, twice while it is replaced; then the best state, and the end
+    disk = 4 * (num_parameters + num_softmax) * (2 * 3 + 1 + 1) + corpus_bytes
+    return Forecast(
+        preset=settings.preset,
+        num_parameters=num_parameters,
+        num_softmax_parameters=num_softmax,
+        vocabulary_size=settings.vocabulary_size,
+        num_train_tokens=settings.num_train_tokens,
+        budget_tokens=settings.budget_tokens,
+        epochs=settings.epochs,
+        tokens_per_second=measured.tokens_per_second,
+        seconds=settings.budget_tokens / measured.tokens_per_second,
+        memory_bytes=measured.memory_bytes,
+        disk_bytes=disk,
+    )

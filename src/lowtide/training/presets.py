@@ -1,0 +1,112 @@
+"""Sizes with a name, and the rules that choose one from the size of a corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lowtide.errors import InputError, nearest
+from lowtide.model import BiLMConfig, CharCNNConfig, LSTMConfig, SymbolConfig
+
+_PUBLISHED_FILTERS = CharCNNConfig.filters
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of a biLM and of the steps that train it."""
+
+    published_name: str | None
+    lstm: LSTMConfig
+    char_cnn: CharCNNConfig
+    rows: int
+    """Of a training batch, 64 positions each."""
+    num_samples: int
+    """Of the sampled softmax."""
+    learning_rate: float
+    enough_tokens: int
+    """``auto`` takes a preset for corpora of at least this many tokens."""
+
+
+PRESETS: dict[str, Preset] = {
+    "tiny": Preset(
+        published_name=None,
+        lstm=LSTMConfig(cell_width=256, width=96),
+        char_cnn=CharCNNConfig(filters=((1, 32), (2, 32), (3, 64), (4, 128))),
+        rows=32,
+        num_samples=2048,
+        learning_rate=4e-3,
+        enough_tokens=0,
+    ),
+    "small": Preset(
+        published_name="2x1024_128_2048cnn_1xhighway",
+        lstm=LSTMConfig(cell_width=1024, width=128),
+        char_cnn=CharCNNConfig(filters=_PUBLISHED_FILTERS),
+        rows=64,
+        num_samples=4096,
+        learning_rate=2e-3,
+        enough_tokens=5_000_000,
+    ),
+    "medium": Preset(
+        published_name="2x2048_256_2048cnn_1xhighway",
+        lstm=LSTMConfig(cell_width=2048, width=256),
+        char_cnn=CharCNNConfig(filters=_PUBLISHED_FILTERS),
+        rows=96,
+        num_samples=8192,
+        learning_rate=1e-3,
+        enough_tokens=100_000_000,
+    ),
+    "original": Preset(
+        published_name="2x4096_512_2048cnn_2xhighway",
+        lstm=LSTMConfig(cell_width=4096, width=512),
+        char_cnn=CharCNNConfig(filters=_PUBLISHED_FILTERS, num_highways=2),
+        rows=128,
+        num_samples=8192,
+        learning_rate=7e-4,
+        enough_tokens=500_000_000,
+    ),
+}
+
+MAX_SYMBOLS = 1000
+"""An alphabet of at most this many types gets a symbol embedding, not a character network."""
+MAX_VOCABULARY = 800_000
+"""As large as the published one (793,471): a larger softmax costs gigabytes and predicts no better."""
+
+
+def preset_named(name: str) -> Preset:
+    """A preset by its name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}.{nearest(name, PRESETS)} Known: auto, {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def suited_presets(num_tokens: int) -> list[str]:
+    """The presets a corpus is large enough for, the largest first."""
+    suited = [name for name, preset in PRESETS.items() if num_tokens >= preset.enough_tokens]
+    return suited[::-1]
+
+
+def default_epochs(num_tokens: int) -> float:
+    """Ten passes, as the paper; up to thirty over small corpora, which need more to learn anything."""
+    return float(min(30, max(10, 10_000_000 // max(num_tokens, 1))))
+
+
+def default_min_count(num_tokens: int) -> int:
+    """The rarest type that the softmax predicts: seen twice; thrice, as the paper, in large corpora."""
+    return 2 if num_tokens < 10_000_000 else 3
+
+
+def dropout_for(epochs: float) -> float:
+    """Dropout by passes over the data: none is needed where nothing is read often enough to be learnt by heart."""
+    if epochs <= 2:
+        return 0.0
+    return 0.1 if epochs <= 10 else 0.2
+
+
+def bilm_config(preset: Preset, *, num_symbols: int | None, dropout: float) -> BiLMConfig:
+    """The network of a preset; with ``num_symbols``, a symbol embedding takes the characters' place."""
+    if num_symbols is None:
+        return BiLMConfig(preset.lstm, char_cnn=preset.char_cnn, dropout=dropout)
+    return BiLMConfig(preset.lstm, symbols=SymbolConfig(num_symbols), dropout=dropout)

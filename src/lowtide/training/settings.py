@@ -1,0 +1,77 @@
+"""All that decides how a training goes, written down before its first step."""
+
+from __future__ import annotations
+
+import platform
+import warnings
+from dataclasses import dataclass
+
+import torch
+
+from lowtide.model import BiLMConfig
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A training is a function of these and of the text; the clock has no say in it."""
+
+    preset: str
+    bilm: BiLMConfig
+    budget_tokens: int
+    """Tokens to read, boundaries not counted. The schedule follows this number alone."""
+    rows: int
+    """Of a batch."""
+    row_tokens: int
+    """Positions of a row; a longer sentence is cut."""
+    num_samples: int | None
+    """Of the sampled softmax; None for the full one."""
+    learning_rate: float
+    """The highest."""
+    seed: int
+    min_count: int
+    vocabulary_size: int
+    num_train_tokens: int
+    """Of one pass over the text."""
+    num_threads: int
+    torch_version: str
+    device: str
+    warmup: float = 0.02
+    """Share of the budget in which the rate rises."""
+    cooldown: float = 0.5
+    """Share of the budget in which the rate falls, at the end."""
+    final_rate: float = 0.05
+    """What is left of the rate at the end."""
+    weight_decay: float = 0.01
+    max_gradient_norm: float = 1.0
+    dtype: str = "float32"
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the text."""
+        return self.budget_tokens / self.num_train_tokens
+
+    def rate_at(self, tokens: int) -> float:
+        """The learning rate after so many tokens: linear warm-up, constant, linear cooldown."""
+        done = min(tokens / self.budget_tokens, 1.0)
+        rising = (done + 1e-3) / (self.warmup + 1e-3)
+        falling = self.final_rate + (1 - self.final_rate) * (1 - done) / self.cooldown
+        return self.learning_rate * min(rising, 1.0, falling)
+
+    def warn_if_elsewhere(self) -> None:
+        """Warn if this is not where the training began: resuming is exact only on the same ground."""
+        here = {
+            "num_threads": torch.get_num_threads(),
+            "torch_version": version(),
+        }
+        for name, value in here.items():
+            if getattr(self, name) != value:
+                warnings.warn(
+                    f"this training began with {name} {getattr(self, name)}, here it is {value}: "
+                    "it goes on, but not bit for bit as it would have",
+                    stacklevel=3,
+                )
+
+
+def version() -> str:
+    """The version of PyTorch and the kind of processor: what rounding depends on."""
+    return f"{torch.__version__} {platform.machine()}"

@@ -1,0 +1,321 @@
+"""The training loop: both directions at once, one step after another, always resumable."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lowtide.embeddings.encoder import Encoder, run_batch
+from lowtide.embeddings.language_model import LanguageModel, Perplexity
+from lowtide.errors import TrainingError
+from lowtide.model import BiLM, LogUniformSampler, Softmax
+from lowtide.progress import progress
+from lowtide.text.batches import NO_TARGET, PackedBatches, TrainingBatch
+from lowtide.text.shards import PreparedCorpus
+from lowtide.text.tokenize import Sentence, Tokenizer
+from lowtide.text.vocabulary import Vocabulary
+from lowtide.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from lowtide.training.optimisation import (
+    clip_gradients,
+    make_optimizers,
+    optimizer_tensors,
+    restore_optimizers,
+    set_rate,
+)
+from lowtide.training.settings import Settings
+from lowtide.weights.native import load_tensors, save_tensors, spelling_of
+
+log = logging.getLogger("lowtide")
+
+NUM_VALIDATIONS = 20
+LOGS_PER_VALIDATION = 5
+CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_SHARE = 0.05
+"""At most this much of the time goes into writing checkpoints."""
+
+
+class Trainer:
+    """A training in progress.
+
+    Args:
+        settings: what decides how it goes.
+        corpus: prepared, and spelled for this vocabulary.
+        vocabulary: of the softmax.
+        valid: held-out sentences, to choose the best state by.
+        tokenizer: of the text.
+        work: a folder for checkpoints.
+        log_path: the log, one JSON object a line.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        corpus: PreparedCorpus,
+        vocabulary: Vocabulary,
+        valid: Sequence[Sentence],
+        *,
+        tokenizer: Tokenizer,
+        work: Path,
+        log_path: Path,
+    ) -> None:
+        self.settings, self.vocabulary = settings, vocabulary
+        self._corpus, self._valid, self._tokenizer = corpus, valid, tokenizer
+        self._work, self._log_path = work, log_path
+        self._device = torch.device(settings.device)
+        spelling = spelling_of(settings.bilm, vocabulary)
+        self._batches = PackedBatches(
+            corpus,
+            row_length=spelling.row_length,
+            row_tokens=settings.row_tokens,
+            rows=settings.rows,
+            seed=settings.seed,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.bilm = BiLM(settings.bilm)
+            self.softmax = Softmax(
+                len(vocabulary), settings.bilm.lstm.state_width, sparse=settings.num_samples is not None
+            )
+            self._begin_at_unigrams()
+        self.bilm.to(self._device)
+        self.softmax.to(self._device)
+        self._encoder = Encoder(self.bilm, spelling)
+        self._sampler = (
+            None if settings.num_samples is None else LogUniformSampler(len(vocabulary), settings.num_samples)
+        )
+        self._optimizers = make_optimizers(
+            self.bilm, self.softmax, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.position = Position()
+
+    def _begin_at_unigrams(self) -> None:
+        """Begin as the unigram model: small weights, and the log of every frequency as bias.
+
+        A departure from bilm-tf, where the bias begins at zero and the first thousands of steps go
+        into learning which words are common.
+        """
+        counts = np.maximum(self.vocabulary.counts.astype(np.float64), 0.5)
+        with torch.no_grad():
+            self.softmax.weight.mul_(0.1)
+            bias = torch.from_numpy(np.log(counts / counts.sum()))
+            self.softmax.bias.copy_(bias - bias.mean())
+
+    # -- steps ---------------------------------------------------------------------------------
+
+    def step(self, batch: TrainingBatch) -> float:
+        """Learn from one batch.
+
+        Returns:
+            The mean nats of both directions, as sampled.
+
+        Raises:
+            TrainingError: if the loss is no number any more.
+        """
+        settings, position = self.settings, self.position
+        self.bilm.train()
+        set_rate(self._optimizers, settings.rate_at(position.tokens))
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            # dropout depends on the step alone, so that a resumed run draws the same
+            torch.manual_seed(settings.seed * 1_000_003 + position.step)
+            loss = self._loss(batch)
+        loss.backward()
+        parameters = [*self.bilm.parameters(), *self.softmax.parameters()]
+        norm = clip_gradients(parameters, settings.max_gradient_norm)
+        nats = loss.item()
+        if not (math.isfinite(nats) and math.isfinite(norm)):
+            raise self._diverged(nats)
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return nats
+
+    def _loss(self, batch: TrainingBatch) -> Tensor:
+        states = run_batch(self.bilm, batch.batch)
+        candidates = None
+        if self._sampler is not None:
+            seed = [self.settings.seed, self.position.step]
+            candidates = self._sampler.candidates(seed, device=self._device)
+        losses = []
+        for top, wanted in (
+            (states.forward_layers[-1], batch.targets.forward),
+            (states.backward_layers[-1], batch.targets.backward),
+        ):
+            targets = torch.from_numpy(wanted).to(self._device)
+            has_target = targets != NO_TARGET
+            top, targets = top[has_target], targets[has_target]  # (targets, width), (targets,)
+            top = functional.dropout(top, self.settings.bilm.dropout, training=self.bilm.training)
+            nats = (
+                self.softmax.loss(top, targets)
+                if candidates is None
+                else self.softmax.sampled_loss(top, targets, candidates)
+            )
+            losses.append(nats.sum() / max(len(targets), 1))
+        return (losses[0] + losses[1]) / 2
+
+    def _diverged(self, nats: float) -> TrainingError:
+        return TrainingError(
+            f"the loss became {nats} at step {self.position.step + 1}, after {self.position.tokens:,} tokens. "
+            f"The learning rate is probably too high for this text: go on from the last checkpoint with "
+            f"--resume --learning-rate {self.settings.learning_rate / 2:g}"
+        )
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def batches(self) -> Iterator[tuple[Position, TrainingBatch]]:
+        """What is still to be read, each with the position after it."""
+        position = self.position
+        epoch, chunk, skip = position.epoch, position.chunk, position.batch
+        while True:
+            for number, batch in enumerate(self._batches.chunk(epoch, chunk)):
+                if number >= skip:
+                    yield dataclasses.replace(self.position, epoch=epoch, chunk=chunk, batch=number + 1), batch
+            skip, chunk = 0, chunk + 1
+            if chunk == self._batches.num_chunks:
+                epoch, chunk = epoch + 1, 0
+
+    def train(self) -> None:
+        """Go on until the budget is spent; checkpoints on the way."""
+        settings = self.settings
+        every = settings.budget_tokens / NUM_VALIDATIONS
+        started = time.monotonic() - self.position.seconds
+        saved_at, save_cost = time.monotonic(), 0.0
+        self._log_path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            self._log_path.open("ab") as log_file,
+            progress("training", total=settings.budget_tokens, unit="tokens") as bar,
+        ):
+            bar.advance(self.position.tokens)
+            if self.position.step == 0:
+                self._validate(log_file, started)
+                self.save()
+            for after, batch in self.batches():
+                if self.position.tokens >= settings.budget_tokens:
+                    break
+                nats = self.step(batch)
+                before = self.position
+                self.position = dataclasses.replace(
+                    after,
+                    step=before.step + 1,
+                    tokens=before.tokens + batch.num_tokens,
+                    num_cut=before.num_cut + batch.num_cut,
+                    loss_sum=before.loss_sum + nats,
+                    loss_steps=before.loss_steps + 1,
+                    seconds=time.monotonic() - started,
+                )
+                bar.advance(batch.num_tokens, note=f"loss {nats:.3f}")
+                is_last = self.position.tokens >= settings.budget_tokens
+                if is_last or _crosses(before.tokens, self.position.tokens, every / LOGS_PER_VALIDATION):
+                    self._log_loss(log_file, rate=settings.rate_at(before.tokens))
+                if is_last or _crosses(before.tokens, self.position.tokens, every):
+                    self._validate(log_file, started)
+                pause = max(CHECKPOINT_SECONDS, save_cost / CHECKPOINT_SHARE)
+                if is_last or time.monotonic() - saved_at > pause:
+                    before_save = time.monotonic()
+                    self.save()
+                    saved_at = time.monotonic()
+                    save_cost = saved_at - before_save
+
+    def _validate(self, log_file: IO[bytes], started: float) -> None:
+        if not self._valid:
+            return
+        perplexity = self.perplexity(self._valid)
+        best = self.position.best_perplexity
+        is_best = best is None or perplexity.mean < best
+        if is_best:
+            self._save_best()
+            self.position = dataclasses.replace(
+                self.position, best_perplexity=perplexity.mean, best_step=self.position.step
+            )
+        self.position = dataclasses.replace(self.position, seconds=time.monotonic() - started)
+        self._log(
+            log_file, valid_forward=perplexity.forward, valid_backward=perplexity.backward, is_best=is_best
+        )
+        log.info(
+            "%5.1f %%  %s tokens  held-out perplexity %.1f forward, %.1f backward",
+            100 * min(self.position.tokens / self.settings.budget_tokens, 1.0),
+            f"{self.position.tokens:,}",
+            perplexity.forward,
+            perplexity.backward,
+        )
+
+    def perplexity(self, sentences: Sequence[Sentence]) -> Perplexity:
+        """The full-softmax perplexity of the state as it is now."""
+        self.bilm.eval()
+        model = LanguageModel(self._encoder, self.softmax, self.vocabulary, self._tokenizer)
+        return model.perplexity_of(sentences)
+
+    def _log_loss(self, file: IO[bytes], *, rate: float) -> None:
+        self._log(file, loss=self.position.loss_sum / self.position.loss_steps, rate=rate)
+        self.position = dataclasses.replace(self.position, loss_sum=0.0, loss_steps=0)
+
+    def _log(self, file: IO[bytes], **values: float) -> None:
+        position = self.position
+        entry = {
+            "step": position.step,
+            "tokens": position.tokens,
+            "epoch": round(position.tokens / self.settings.num_train_tokens, 3),
+            **{name: value if isinstance(value, bool) else float(f"{value:.6g}") for name, value in values.items()},
+            "seconds": round(position.seconds, 1),
+        }
+        file.write((json.dumps(entry) + "\n").encode())
+        file.flush()
+        self.position = dataclasses.replace(position, log_bytes=file.tell())
+
+    # -- checkpoints ---------------------------------------------------------------------------
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self._work / "checkpoint.safetensors"
+
+    def _save_best(self) -> None:
+        save_tensors(self._work / "best-model.safetensors", self.bilm.state_dict())
+        save_tensors(self._work / "best-softmax.safetensors", self.softmax.state_dict())
+
+    def restore_best(self) -> None:
+        """Take back the state that predicted the held-out text best."""
+        if self.position.best_perplexity is not None:
+            load_tensors(self._work / "best-model.safetensors", self.bilm)
+            load_tensors(self._work / "best-softmax.safetensors", self.softmax)
+            self.bilm.to(self._device)
+            self.softmax.to(self._device)
+
+    def save(self) -> None:
+        """Lay the training down."""
+        tensors = {f"bilm.{name}": tensor for name, tensor in self.bilm.state_dict().items()}
+        tensors |= {f"softmax.{name}": tensor for name, tensor in self.softmax.state_dict().items()}
+        tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors(self._optimizers).items()}
+        save_checkpoint(self._checkpoint, self.position, tensors)
+
+    def resume(self) -> bool:
+        """Go back to the last checkpoint, if there is one; cuts off what the log has beyond it."""
+        if not self._checkpoint.is_file():
+            return False
+        position, tensors = load_checkpoint(self._checkpoint)
+        parts: dict[str, dict[str, Tensor]] = {"bilm": {}, "softmax": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        self.bilm.load_state_dict(parts["bilm"])
+        self.softmax.load_state_dict(parts["softmax"])
+        restore_optimizers(self._optimizers, parts["optimizer"])
+        with self._log_path.open("ab") as file:
+            file.truncate(position.log_bytes)
+        self.position = position
+        return True
+
+
+def _crosses(before: int, after: int, every: float) -> bool:
+    return int(before / every) != int(after / every)
+
+

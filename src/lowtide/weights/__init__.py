@@ -1,0 +1,1 @@
+"""Files to (config, vocabulary, network) and back: one module a format."""

@@ -1,0 +1,165 @@
+"""Our own model folder.
+
+=======================  =====================================================================
+``config.json``          `ModelConfig`
+``model.safetensors``    the biLM, parameter names as in `lowtide.model`, float32
+``vocabulary.txt``       what the softmax can predict, and the symbols of a small alphabet
+``softmax.safetensors``  ``weight`` and ``bias``; wanted for guesses and perplexity only
+``README.md``            the card
+``training.jsonl``       the log
+=======================  =====================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lowtide.config import from_json, to_json
+from lowtide.errors import MissingPathError, ModelError
+from lowtide.files import read_json, write_json, written_whole
+from lowtide.model import BiLM, BiLMConfig, Softmax
+from lowtide.text.characters import ByteSpelling, Spelling, SymbolSpelling
+from lowtide.text.tokenize import TokenizerConfig
+from lowtide.text.vocabulary import Vocabulary
+
+FORMAT_VERSION = 1
+
+CONFIG = "config.json"
+MODEL = "model.safetensors"
+VOCABULARY = "vocabulary.txt"
+SOFTMAX = "softmax.safetensors"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What ``config.json`` holds."""
+
+    format_version: int
+    kind: Literal["elmo"]
+    tokenizer: TokenizerConfig
+    trunk: Literal["elmo"]
+    bilm: BiLMConfig
+    preset: str | None = None
+    training: Any = None
+    """A record of how the model was trained: budget, seed, versions. Nothing depends on it."""
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model that was read from a folder."""
+
+    folder: Path
+    config: ModelConfig
+    vocabulary: Vocabulary
+    bilm: BiLM
+
+    @property
+    def spelling(self) -> Spelling:
+        """How types are written for this model's token network."""
+        return spelling_of(self.config.bilm, self.vocabulary)
+
+
+def spelling_of(config: BiLMConfig, vocabulary: Vocabulary) -> Spelling:
+    """How types are written for a token network."""
+    if config.char_cnn is not None:
+        return ByteSpelling(config.char_cnn.max_characters)
+    return SymbolSpelling(vocabulary)
+
+
+def save_model(
+    folder: Path, config: ModelConfig, vocabulary: Vocabulary, bilm: BiLM, softmax: Softmax
+) -> None:
+    """Write a model folder; every file appears whole, ``config.json`` last.
+
+    Raises:
+        WriteError: if the folder cannot be written.
+    """
+    vocabulary.save(folder / VOCABULARY)
+    save_tensors(folder / MODEL, bilm.state_dict())
+    save_tensors(folder / SOFTMAX, softmax.state_dict())
+    write_json(folder / CONFIG, to_json(config))
+
+
+def load_model(folder: Path) -> StoredModel:
+    """Read a model folder; the softmax stays on disk.
+
+    Raises:
+        MissingPathError: if a file is missing.
+        ModelError: if one is damaged, of a newer format, or does not fit the others.
+        ConfigError: if ``config.json`` has an unknown key.
+    """
+    data = read_json(folder / CONFIG)
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ModelError(
+            f"{folder / CONFIG} has format_version {version}, this lowtide reads up to {FORMAT_VERSION}: "
+            "upgrade with pip install --upgrade lowtide"
+        )
+    config = from_json(ModelConfig, data, where=str(folder / CONFIG))
+    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    symbols = config.bilm.symbols
+    if symbols is not None and symbols.num_symbols != len(vocabulary):
+        raise ModelError(
+            f"{folder / VOCABULARY} has {len(vocabulary)} types, config.json says {symbols.num_symbols} "
+            "symbols: are they from the same model?"
+        )
+    with torch.device("meta"):
+        bilm = BiLM(config.bilm)
+    load_tensors(folder / MODEL, bilm)
+    bilm.eval()
+    return StoredModel(folder, config, vocabulary, bilm)
+
+
+def load_softmax(model: StoredModel) -> Softmax:
+    """Read the output layer of a model.
+
+    Raises:
+        MissingPathError: if the folder has none.
+        ModelError: if it does not fit the vocabulary.
+    """
+    with torch.device("meta"):
+        softmax = Softmax(len(model.vocabulary), model.config.bilm.lstm.state_width)
+    load_tensors(model.folder / SOFTMAX, softmax)
+    softmax.eval()
+    return softmax
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors as safetensors, whole."""
+    with written_whole(path) as beside:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside)
+
+
+def load_tensors(path: Path, module: nn.Module) -> None:
+    """Fill a module from a safetensors file; names and shapes must be exactly those expected.
+
+    Raises:
+        MissingPathError: if the file is not there.
+        ModelError: if it is damaged, or holds other tensors.
+    """
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise MissingPathError(f"{path} is not there: the model folder is incomplete") from None
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read ({error}): is it damaged, or only half copied?") from None
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise ModelError(
+                f"{path}: {name} is {_shape(found.get(name))}, config.json and vocabulary.txt say "
+                f"{_shape(expected.get(name))}: are they from the same model?"
+            )
+    module.load_state_dict(tensors, assign=True)
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "not there" if shape is None else " x ".join(map(str, shape)) or "a single number"
