@@ -49,9 +49,7 @@ def from_json(kind: type[Config], data: Any, *, where: str) -> Config:
     missing = [
         name
         for name, field in fields.items()
-        if name not in data
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
+        if name not in data and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise ConfigError(f"{where}: the key {missing[0]!r} is missing")

@@ -70,7 +70,7 @@ def remove(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole, as UTF-8 with ``\\n`` at line ends on every system."""
+    """Write a text file whole, as UTF-8 with line feeds at line ends on every system."""
     with written_whole(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
 

@@ -127,10 +127,8 @@ class Elmo:
         """Every layer of every token: a (layers, tokens, width) array a sentence; see `embed`."""
         return self._embed(sentences, "all", None)
 
-    def embed_word(
-        self, text: str | Sentence, *, layers: str | int = "mix", mix: LayerMix | None = None
-    ) -> Vectors:
-        """The vector of the word in brackets: ``"He sat on the [bank] of the river."``
+    def embed_word(self, text: str | Sentence, *, layers: str | int = "mix", mix: LayerMix | None = None) -> Vectors:
+        """The vector of the word in brackets, as in ``"He sat on the [bank] of the river."``.
 
         Returns:
             (width,), or (layers, width) for ``layers="all"``; of several tokens, their mean.
@@ -177,9 +175,7 @@ class Elmo:
         """
         return embed_stream(self._encoder, sentences, choose_layers(layers, self.num_layers, mix))
 
-    def _embed(
-        self, sentences: Texts | str, layers: str | int, mix: LayerMix | None
-    ) -> list[Vectors] | Vectors:
+    def _embed(self, sentences: Texts | str, layers: str | int, mix: LayerMix | None) -> list[Vectors] | Vectors:
         if isinstance(sentences, str):
             return next(self.embed_iter([as_sentence(sentences, self.tokenizer)], layers=layers, mix=mix))
         return list(self.embed_iter(as_sentences(sentences, self.tokenizer), layers=layers, mix=mix))

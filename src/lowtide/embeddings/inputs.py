@@ -28,7 +28,7 @@ def as_sentence(text: str | Sentence, tokenizer: Tokenizer) -> Sentence:
 
 
 def as_sentences(texts: Texts, tokenizer: Tokenizer) -> list[Sentence]:
-    """n in, n out, order kept. Nothing is split into several sentences.
+    """N in, n out, order kept. Nothing is split into several sentences.
 
     Warns when a list looks like the tokens of one sentence.
 
@@ -40,8 +40,7 @@ def as_sentences(texts: Texts, tokenizer: Tokenizer) -> list[Sentence]:
         isinstance(text, str) and len(sentence) == 1 for text, sentence in zip(texts, sentences, strict=True)
     ):
         warnings.warn(
-            f"{len(sentences)} texts of one token each: "
-            f'a tokenised sentence goes in as [["The", "cat"]]',
+            f'{len(sentences)} texts of one token each: a tokenised sentence goes in as [["The", "cat"]]',
             stacklevel=3,
         )
     return sentences
@@ -63,7 +62,7 @@ class MarkedSentence:
 
 
 def parse_marked(text: str | Sentence, tokenizer: Tokenizer) -> MarkedSentence:
-    """Read the brackets of ``"He sat on the [bank] of the river."``
+    """Read the brackets of a text like ``"He sat on the [bank] of the river."``.
 
     In a list of tokens, the marked one stands in brackets itself: ``["潮水", "[退了]"]``.
 

@@ -69,9 +69,7 @@ class LanguageModel:
     Get one from `Elmo.language_model`.
     """
 
-    def __init__(
-        self, encoder: Encoder, softmax: Softmax, vocabulary: Vocabulary, tokenizer: Tokenizer
-    ) -> None:
+    def __init__(self, encoder: Encoder, softmax: Softmax, vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:
         self._encoder, self._softmax = encoder, softmax
         self._vocabulary, self._tokenizer = vocabulary, tokenizer
 
@@ -149,7 +147,11 @@ class LanguageModel:
         unknown = sum(int((self._vocabulary.indices(s) == UNKNOWN_INDEX).sum()) for s in sentences)
         forward_nats, backward_nats = (nats / num_targets).tolist()
         return Perplexity(
-            math.exp(forward_nats), math.exp(backward_nats), num_targets, num_tokens, unknown / max(num_tokens, 1)
+            math.exp(forward_nats),
+            math.exp(backward_nats),
+            num_targets,
+            num_tokens,
+            unknown / max(num_tokens, 1),
         )
 
     def _scored(self, sentences: Sequence[Sentence]) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, Tensor]]]:

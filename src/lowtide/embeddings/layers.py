@@ -44,8 +44,7 @@ def choose_layers(choice: str | int, num_layers: int, mix: LayerMix | None = Non
         return lambda states: states.layers[number]
     names = ["mix", *_NAMED]
     raise InputError(
-        f"unknown choice of layers {choice!r}.{nearest(choice, names)} "
-        f"Known: {', '.join(names)}, 0 to {num_layers - 1}"
+        f"unknown choice of layers {choice!r}.{nearest(choice, names)} Known: {', '.join(names)}, 0 to {num_layers - 1}"
     )
 
 

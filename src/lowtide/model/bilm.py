@@ -149,8 +149,8 @@ class BiLM(nn.Module):
         token_layer = vectors[type_index] * mask[..., None]  # (batch, tokens, width)
         halves, carries = [], []
         for stack, columns, resets, given in (
-            (self.forward_lstm, ahead, starts, carry and carry.forward),
-            (self.backward_lstm, back, ends, carry and carry.backward),
+            (self.forward_lstm, ahead, starts, carry.forward if carry else None),
+            (self.backward_lstm, back, ends, carry.backward if carry else None),
         ):
             layout = _Layout(order, columns, lengths, resets)
             states = stack.zero_states(len(lengths), vectors) if given is None else layout.sorted_states(given)
@@ -176,9 +176,7 @@ class _Layout:
         rows_at: list[int] = live.sum(dim=1).tolist()
         has_reset: list[bool] = reset.any(dim=1).tolist()
         has_reset[0] = has_reset[0] and bool(reset[0].any())
-        keeps = [
-            (~reset[t, :rows, None]) if has_reset[t] else None for t, rows in enumerate(rows_at) if rows
-        ]
+        keeps = [(~reset[t, :rows, None]) if has_reset[t] else None for t, rows in enumerate(rows_at) if rows]
         self.steps = PackedSteps([rows for rows in rows_at if rows], keeps)
 
     def pack(self, values: Tensor) -> Tensor:

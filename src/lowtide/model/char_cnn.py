@@ -23,7 +23,15 @@ class CharCNNConfig:
     num_characters: int = 262
     embedding_width: int = 16
     """[embedding.dim]"""
-    filters: tuple[tuple[int, int], ...] = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024))
+    filters: tuple[tuple[int, int], ...] = (
+        (1, 32),
+        (2, 32),
+        (3, 64),
+        (4, 128),
+        (5, 256),
+        (6, 512),
+        (7, 1024),
+    )
     """(characters seen at once, how many such filters)."""
     num_highways: int = 1
     """[n_highway]"""
@@ -118,14 +126,28 @@ class CharCNN(nn.Module):
         Returns:
             (types, width).
         """
+        type_char_ids = self._without_repeated_end(type_char_ids)
         characters = self.char_embedding(type_char_ids).transpose(1, 2)  # (types, embedding, chars)
         activation = torch.relu if self.config.activation == "relu" else torch.tanh
-        answers = [activation(convolution(characters).amax(dim=2)) for convolution in self.convolutions]
+        # max over positions with indices: its gradient goes to one place, and is several times
+        # cheaper than that of amax, which divides it among equals
+        answers = [activation(convolution(characters).max(dim=2).values) for convolution in self.convolutions]
         features = torch.cat(answers, dim=1)  # (types, filters)
         for highway in self.highways:
             features = highway(features)
         vectors: Tensor = self.projection(features)
         return vectors
+
+    def _without_repeated_end(self, type_char_ids: Tensor) -> Tensor:
+        """Leave out the places where every row only repeats its padding.
+
+        Exact: one place with nothing but padding under the widest filter is left, and all further
+        ones would give the same answer.
+        """
+        differs = (type_char_ids != type_char_ids[:, -1:]).any(dim=0)  # (chars,)
+        used = int(differs.nonzero()[-1]) + 1 if bool(differs.any()) else 0
+        widest = max(chars for chars, _ in self.config.filters)
+        return type_char_ids[:, : used + widest]
 
 
 class SymbolEmbedding(nn.Module):

@@ -55,16 +55,15 @@ class LayerMix(nn.Module):
             ShapeError: if there is another number of layers than this mix was made for.
         """
         if len(layers) != len(self.layer_scalars):
-            raise ShapeError(
-                f"found {len(layers)} layers, this mix is of {len(self.layer_scalars)} (layer 0 counts)"
-            )
+            raise ShapeError(f"found {len(layers)} layers, this mix is of {len(self.layer_scalars)} (layer 0 counts)")
         normed = self._normed(layers, mask)
-        mixed = self.gamma * torch.tensordot(self.weights.to(normed.dtype), normed, dims=1)
+        mixed: Tensor = self.gamma * torch.tensordot(self.weights.to(normed.dtype), normed, dims=1)
         return mixed * mask[..., None]
 
     def _normed(self, layers: Tensor, mask: Tensor) -> Tensor:
         if self.layer_norm == "token":
-            return nn.functional.layer_norm(layers, layers.shape[-1:], eps=1e-12)
+            normed: Tensor = nn.functional.layer_norm(layers, layers.shape[-1:], eps=1e-12)
+            return normed
         if self.layer_norm == "published":
             kept = mask[..., None].to(layers.dtype)  # (batch, tokens, 1)
             count = kept.sum() * layers.shape[-1]

@@ -71,7 +71,7 @@ def recur(
     Returns:
         (positions, state width), packed, and the state of every row after its own last step.
     """
-    outputs, hidden, cell = _Recurrence.apply(
+    outputs, hidden, cell = _Recurrence.apply(  # type: ignore[no-untyped-call]  # torch does not type it
         input_gates,
         state.hidden,
         state.cell,
@@ -153,9 +153,9 @@ class _Recurrence(torch.autograd.Function):
         cell_open = _inside(cells, ctx.cell_clip)
         if cell_open is not None:
             cell_slope *= cell_open
-        slopes = torch.cat(
-            [g * i * (1 - i), before_c * f * (1 - f), i * (1 - g * g), tanhs * o * (1 - o)], dim=1
-        ).view(-1, 4, width)
+        slopes = torch.cat([g * i * (1 - i), before_c * f * (1 - f), i * (1 - g * g), tanhs * o * (1 - o)], dim=1).view(
+            -1, 4, width
+        )
         projection_open = None if projection is None else _inside(outputs, ctx.projection_clip)
         d_gates = torch.empty_like(slopes)
         d_states = torch.empty_like(outputs)  # gradient of h before its clip

@@ -20,7 +20,7 @@ class Candidates:
     """Types drawn as negatives, with the logarithm of how often a draw was to be expected."""
 
     indices: Tensor
-    """(samples,), no type twice."""
+    """(samples,), rising, no type twice."""
     log_expected: Tensor
     """(samples,): log of the expected count of every one of them."""
     log_expected_of_all: Tensor
@@ -48,7 +48,7 @@ class LogUniformSampler:
         """Draw until there are enough different types.
 
         Returns:
-            The types, (samples,), and log(1 - (1 - p)^n), (vocabulary,): the expected count of
+            The types, (samples,), rising, and log(1 - (1 - p)^n), (vocabulary,): the expected count of
             every type after the n draws that it took.
         """
         generator = np.random.default_rng(seed)
@@ -63,7 +63,7 @@ class LogUniformSampler:
         kept = np.argsort(first_seen)[: self._num_samples]
         num_draws = int(first_seen[kept[-1]]) + 1
         log_expected = np.log(-np.expm1(num_draws * self._log1m))
-        return types[kept], log_expected.astype(np.float32)
+        return np.sort(types[kept]), log_expected.astype(np.float32)
 
     def candidates(self, seed: list[int], *, device: torch.device) -> Candidates:
         """A draw as tensors. The same seed gives the same draw."""
@@ -125,6 +125,8 @@ class Softmax(nn.Module):
         true = true - candidates.log_expected_of_all[targets]  # (targets,)
         weight = functional.embedding(candidates.indices, self.weight, sparse=self.sparse)
         others = functional.linear(states, weight, self.bias[candidates.indices] - candidates.log_expected)
-        is_target = targets[:, None] == candidates.indices  # (targets, samples)
-        others = others.masked_fill(is_target, -torch.inf)
-        return torch.logaddexp(true, others.logsumexp(dim=1)) - true
+        place = torch.searchsorted(candidates.indices, targets).clamp(max=len(candidates.indices) - 1)
+        row = (candidates.indices[place] == targets).nonzero()[:, 0]  # targets that were drawn as well
+        others[row, place[row]] = -torch.inf  # (targets, samples)
+        logits = torch.cat([others, true[:, None]], dim=1)
+        return functional.cross_entropy(logits, targets.new_full((len(targets),), others.shape[1]), reduction="none")

@@ -162,9 +162,7 @@ class PackedBatches:
         order = np.random.default_rng([self._seed, epoch]).permutation(self._num_blocks)
         blocks = order[chunk * self.CHUNK_BLOCKS : (chunk + 1) * self.CHUNK_BLOCKS]
         total = self._corpus.counts.num_sentences
-        numbers = np.concatenate(
-            [np.arange(b * self.BLOCK, min((b + 1) * self.BLOCK, total)) for b in np.sort(blocks)]
-        )
+        numbers = np.concatenate([np.arange(b * self.BLOCK, min((b + 1) * self.BLOCK, total)) for b in np.sort(blocks)])
         numbers = numbers[~np.isin(numbers, self._corpus.held_out)]
         shuffle = np.random.default_rng([self._seed, epoch, chunk])
         rows = pack([self._positions(number) for number in shuffle.permutation(numbers)], self._row_tokens)
@@ -195,9 +193,7 @@ class PackedBatches:
         return TrainingBatch(batch, predict_neighbours(batch, self._targets[types]), num_tokens, num_cut)
 
 
-def pack(
-    sentences: Sequence[NDArray[np.uint32]], row_tokens: int
-) -> list[list[NDArray[np.uint32]]]:
+def pack(sentences: Sequence[NDArray[np.uint32]], row_tokens: int) -> list[list[NDArray[np.uint32]]]:
     """Pack sentences into rows, best fit first; a sentence longer than a row is cut into pieces.
 
     Args:

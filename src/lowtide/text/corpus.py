@@ -15,9 +15,8 @@ import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple, cast
 
 from lowtide.errors import InputError, LowtideError, MissingPathError, require
 from lowtide.text.sentences import LineFinding, LineMeaning, find_line_meaning, split_sentences
@@ -51,9 +50,9 @@ def _open_zstd(path: Path) -> BinaryIO:
 
 
 _OPENERS: dict[str, Callable[[Path], BinaryIO]] = {
-    ".gz": lambda path: gzip.open(path, "rb"),  # type: ignore[return-value]
-    ".bz2": lambda path: bz2.open(path, "rb"),  # type: ignore[return-value]
-    ".xz": lambda path: lzma.open(path, "rb"),  # type: ignore[return-value]
+    ".gz": lambda path: cast(BinaryIO, gzip.GzipFile(path)),
+    ".bz2": lambda path: cast(BinaryIO, bz2.BZ2File(path)),
+    ".xz": lambda path: cast(BinaryIO, lzma.LZMAFile(path)),
     ".zst": _open_zstd,
 }
 _TEXT_SUFFIXES = frozenset({".txt", ".text", *_OPENERS})
@@ -95,9 +94,7 @@ class Corpus:
         lines: what a line is. ``auto`` looks at the first lines of every file.
     """
 
-    def __init__(
-        self, inputs: Sequence[str | Path], *, encoding: str = "utf-8", lines: Lines = "auto"
-    ) -> None:
+    def __init__(self, inputs: Sequence[str | Path], *, encoding: str = "utf-8", lines: Lines = "auto") -> None:
         self.files = find_files(inputs)
         self.encoding = encoding
         self.lines = lines
@@ -127,7 +124,7 @@ class Corpus:
 
     def describe(self) -> str:
         """What was found: ``3 files, wrapped at 70 columns``."""
-        kinds = {}
+        kinds: dict[LineMeaning, LineFinding] = {}
         for finding in self.findings.values():
             kinds.setdefault(finding.meaning, finding)
         words = {
@@ -213,7 +210,7 @@ def _read_lines(file: str, encoding: str) -> Iterator[_Line]:
 
 def _open_bytes(file: str) -> BinaryIO:
     if file == STANDARD_INPUT:
-        return open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: PTH123, SIM115 (a number, no path)
+        return open(sys.stdin.fileno(), "rb", closefd=False)
     path = Path(file)
     opener = _OPENERS.get(path.suffix.lower())
     return opener(path) if opener else path.open("rb")
@@ -228,7 +225,7 @@ def _decode(stream: BinaryIO, name: str, encoding: str) -> Iterator[_Line]:
     wrapper = io.TextIOWrapper(stream, encoding=codec)
     number = 0
     try:
-        for number, text in enumerate(wrapper, start=1):  # noqa: B007 (it is read in the except branch)
+        for number, text in enumerate(wrapper, start=1):
             if "\0" in text:
                 raise InputError(f"{name}:{number} holds a zero byte: it is no text file in {encoding}")
             yield _Line(text.rstrip("\n"), number)
@@ -236,9 +233,7 @@ def _decode(stream: BinaryIO, name: str, encoding: str) -> Iterator[_Line]:
         bad = error.object[error.start : error.start + 1].hex()
         likely = _likely_encoding(error.object)
         advice = f" It reads as {likely}: try --encoding {likely}." if likely else " Name it with --encoding."
-        raise InputError(
-            f"{name}, near line {number + 1}: the byte 0x{bad} is not {encoding}.{advice}"
-        ) from None
+        raise InputError(f"{name}, near line {number + 1}: the byte 0x{bad} is not {encoding}.{advice}") from None
 
 
 def _likely_encoding(sample: bytes) -> str | None:
@@ -246,7 +241,9 @@ def _likely_encoding(sample: bytes) -> str | None:
         return "utf-16"
     for encoding in _LIKELY_ENCODINGS:
         try:
-            text = sample[: len(sample) // 2 * 2].decode(encoding, errors="strict" if encoding == "cp1252" else "ignore")
+            text = sample[: len(sample) // 2 * 2].decode(
+                encoding, errors="strict" if encoding == "cp1252" else "ignore"
+            )
         except UnicodeDecodeError:
             continue
         if encoding == "cp1252" or sum("\u4e00" <= c <= "\u9fff" for c in text) > len(text) * 0.2:

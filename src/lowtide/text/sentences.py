@@ -22,9 +22,9 @@ _END = re.compile(
     re.VERBOSE,
 )
 _ABBREVIATIONS = frozenset(
-    """mr mrs ms dr prof st sr jr rev hon gen col maj capt lt sgt gov sen rep pres vs etc al ca cf
-    fig figs no nos vol pp p ed eds inc ltd co corp dept univ approx jan feb mar apr jun jul aug sep sept
-    oct nov dec e.g i.e""".split()
+    "mr mrs ms dr prof st sr jr rev hon gen col maj capt lt sgt gov sen rep pres vs etc al ca cf fig figs "
+    "no nos vol pp p ed eds inc ltd co corp dept univ approx jan feb mar apr jun jul aug sep sept oct nov dec "
+    "e.g i.e".split()
 )
 _LAST_WORD = re.compile(r"([^\s(“\"'‘]+)$")
 _STARTS_LOWER = re.compile(r"\s+[\"'“‘(]*[a-zà-öø-ÿ]")

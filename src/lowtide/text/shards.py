@@ -70,9 +70,7 @@ class PreparedCorpus:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.counts = from_json(
-            CorpusCounts, read_json(folder / "manifest.json"), where=str(folder / "manifest.json")
-        )
+        self.counts = from_json(CorpusCounts, read_json(folder / "manifest.json"), where=str(folder / "manifest.json"))
         self.tokens: NDArray[np.uint32] = _map(folder / "tokens.bin", np.uint32)
         self.sentence_ends: NDArray[np.uint64] = _map(folder / "sentences.bin", np.uint64)
         self.document_starts: NDArray[np.uint64] = _map(folder / "documents.bin", np.uint64)

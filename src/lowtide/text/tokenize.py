@@ -67,10 +67,7 @@ class PatternTokenizer(Tokenizer):
 
     def tokenize(self, text: str) -> list[Token]:
         """The matches of the pattern with their offsets."""
-        return [
-            Token(unicodedata.normalize("NFC", match[0]), *match.span())
-            for match in self._pattern.finditer(text)
-        ]
+        return [Token(unicodedata.normalize("NFC", match[0]), *match.span()) for match in self._pattern.finditer(text)]
 
     def split(self, text: str) -> Sentence:
         """The matches of the pattern."""
@@ -118,7 +115,7 @@ class ChineseWords(Tokenizer):
 def _marks() -> str:
     """All combining marks and joiners, as the inside of a character class.
 
-    Python's ``\\w`` leaves them out, and would cut Hindi at every vowel sign.
+    Python's own class of word characters leaves them out, and would cut Hindi at every vowel sign.
     """
     points = [p for p in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)) if _is_mark(p)]
     runs: list[list[int]] = []
@@ -231,5 +228,3 @@ def detect_language(texts: Iterable[str], *, sample: int = 200_000) -> str:
 def is_cut_by_spaces(text: str) -> bool:
     """Whether somebody has put spaces between Chinese words: ``潮水 退了 就``."""
     return re.search(r"[\u3400-\u9fff] +\[?[\u3400-\u9fff]", text) is not None
-
-

@@ -1,7 +1,7 @@
-"""The types that a language model can predict, sorted by falling count.
+r"""The types that a language model can predict, sorted by falling count.
 
 The file is ``vocabulary.txt``: one ``type TAB count`` a line, ``<S> </S> <UNK>`` first, then by
-falling counts; tab, line feed, carriage return and backslash are written ``\\t \\n \\r \\\\``.
+falling counts; tab, line feed, carriage return and backslash are written ``\t \n \r \\``.
 """
 
 from __future__ import annotations

@@ -19,7 +19,10 @@ def make_optimizers(bilm: BiLM, softmax: Softmax, *, learning_rate: float, weigh
     Matrices decay towards zero, vectors (biases) and embeddings do not.
     """
     dense = [*bilm.parameters(), softmax.bias, *([] if softmax.sparse else [softmax.weight])]
-    embeddings = {id(softmax.weight), *(id(p) for m in bilm.modules() if isinstance(m, nn.Embedding) for p in m.parameters())}
+    embeddings = {
+        id(softmax.weight),
+        *(id(p) for m in bilm.modules() if isinstance(m, nn.Embedding) for p in m.parameters()),
+    }
     decays = [p for p in dense if p.ndim > 1 and id(p) not in embeddings]
     stays = [p for p in dense if p.ndim <= 1 or id(p) in embeddings]
     groups = [{"params": decays, "weight_decay": weight_decay}, {"params": stays, "weight_decay": 0.0}]
@@ -68,7 +71,9 @@ def optimizer_tensors(optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
         for index, memory in optimizer.state_dict()["state"].items():
             for name, value in memory.items():
                 # SparseAdam counts its steps in a plain number
-                tensors[f"{number}.{index}.{name}"] = torch.as_tensor(value, dtype=None if torch.is_tensor(value) else torch.float64)
+                tensors[f"{number}.{index}.{name}"] = torch.as_tensor(
+                    value, dtype=None if torch.is_tensor(value) else torch.float64
+                )
     return tensors
 
 

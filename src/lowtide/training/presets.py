@@ -88,9 +88,8 @@ def suited_presets(num_tokens: int) -> list[str]:
     return suited[::-1]
 
 
-def default_epochs(num_tokens: int) -> float:
-    """Ten passes, as the paper; up to thirty over small corpora, which need more to learn anything."""
-    return float(min(30, max(10, 10_000_000 // max(num_tokens, 1))))
+DEFAULT_EPOCHS = 10.0
+"""As the paper. More passes over a small corpus only make it learnt by heart."""
 
 
 def default_min_count(num_tokens: int) -> int:

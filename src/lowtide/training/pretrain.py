@@ -163,7 +163,12 @@ def pretrain(
 
 
 def run(
-    texts: Sequence[str | Path], out: Path, text_options: TextOptions, options: TrainOptions, *, resume: bool = False
+    texts: Sequence[str | Path],
+    out: Path,
+    text_options: TextOptions,
+    options: TrainOptions,
+    *,
+    resume: bool = False,
 ) -> Elmo:
     """`pretrain`, with its arguments in two groups."""
     if options.threads is not None:
@@ -280,9 +285,7 @@ def _opened(folder: Path) -> _Text:
         valid = read_json(folder / "valid.json")
     else:
         valid = _first_tokens(prepared.read_sentences(prepared.held_out.tolist()), MAX_FINAL_TOKENS)
-    return _Text(
-        prepared, vocabulary, notes["min_count"], notes["description"], valid, num_truncated, num_symbols
-    )
+    return _Text(prepared, vocabulary, notes["min_count"], notes["description"], valid, num_truncated, num_symbols)
 
 
 def _first_tokens(sentences: Sequence[Sentence], max_tokens: int) -> list[Sentence]:
@@ -319,7 +322,7 @@ def _settings(text: _Text, options: TrainOptions, preset_name: str) -> Settings:
     preset = presets.preset_named(preset_name)
     budget = options.budget.num_tokens
     if budget is None:
-        epochs = options.budget.epochs or presets.default_epochs(text.num_train_tokens)
+        epochs = options.budget.epochs or presets.DEFAULT_EPOCHS
         budget = max(1, round(epochs * text.num_train_tokens))
     is_sampled = len(text.vocabulary) >= _SMALLEST_SAMPLED * preset.num_samples
     dropout = presets.dropout_for(budget / text.num_train_tokens)
@@ -425,7 +428,11 @@ def _finish(trainer: Trainer, text: _Text, out: Path) -> None:
             f"{perplexity.num_targets:,}",
         )
     if position.num_cut:
-        log.info("%s times a sentence longer than %d positions was cut", f"{position.num_cut:,}", settings.row_tokens)
+        log.info(
+            "%s times a sentence longer than %d positions was cut",
+            f"{position.num_cut:,}",
+            settings.row_tokens,
+        )
     save_model(out, _model_config(settings, text), text.vocabulary, trainer.bilm, trainer.softmax)
     remove(out / "work")
     log.info(
@@ -437,5 +444,3 @@ def _finish(trainer: Trainer, text: _Text, out: Path) -> None:
         f"{len(text.vocabulary) - 3:,}",
         settings.min_count,
     )
-
-

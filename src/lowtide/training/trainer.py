@@ -179,7 +179,10 @@ class Trainer:
         while True:
             for number, batch in enumerate(self._batches.chunk(epoch, chunk)):
                 if number >= skip:
-                    yield dataclasses.replace(self.position, epoch=epoch, chunk=chunk, batch=number + 1), batch
+                    yield (
+                        dataclasses.replace(self.position, epoch=epoch, chunk=chunk, batch=number + 1),
+                        batch,
+                    )
             skip, chunk = 0, chunk + 1
             if chunk == self._batches.num_chunks:
                 epoch, chunk = epoch + 1, 0
@@ -195,7 +198,7 @@ class Trainer:
             self._log_path.open("ab") as log_file,
             progress("training", total=settings.budget_tokens, unit="tokens") as bar,
         ):
-            bar.advance(self.position.tokens)
+            bar.advance(self.position.tokens)  # what an earlier run has read
             if self.position.step == 0:
                 self._validate(log_file, started)
                 self.save()
@@ -238,9 +241,7 @@ class Trainer:
                 self.position, best_perplexity=perplexity.mean, best_step=self.position.step
             )
         self.position = dataclasses.replace(self.position, seconds=time.monotonic() - started)
-        self._log(
-            log_file, valid_forward=perplexity.forward, valid_backward=perplexity.backward, is_best=is_best
-        )
+        self._log(log_file, valid_forward=perplexity.forward, valid_backward=perplexity.backward, is_best=is_best)
         log.info(
             "%5.1f %%  %s tokens  held-out perplexity %.1f forward, %.1f backward",
             100 * min(self.position.tokens / self.settings.budget_tokens, 1.0),
@@ -317,5 +318,3 @@ class Trainer:
 
 def _crosses(before: int, after: int, every: float) -> bool:
     return int(before / every) != int(after / every)
-
-

@@ -73,9 +73,7 @@ def spelling_of(config: BiLMConfig, vocabulary: Vocabulary) -> Spelling:
     return SymbolSpelling(vocabulary)
 
 
-def save_model(
-    folder: Path, config: ModelConfig, vocabulary: Vocabulary, bilm: BiLM, softmax: Softmax
-) -> None:
+def save_model(folder: Path, config: ModelConfig, vocabulary: Vocabulary, bilm: BiLM, softmax: Softmax) -> None:
     """Write a model folder; every file appears whole, ``config.json`` last.
 
     Raises:
