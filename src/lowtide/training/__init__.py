@@ -2,8 +2,8 @@
 
 from lowtide.training.budget import Budget
 from lowtide.training.forecast import Forecast
-from lowtide.training.presets import PRESETS, Preset
+from lowtide.training.planning import TrainOptions
 from lowtide.training.pretrain import forecast, pretrain
-from lowtide.training.settings import Settings
+from lowtide.training.reading import TextOptions
 
-__all__ = ["PRESETS", "Budget", "Forecast", "Preset", "Settings", "forecast", "pretrain"]
+__all__ = ["Budget", "Forecast", "TextOptions", "TrainOptions", "forecast", "pretrain"]

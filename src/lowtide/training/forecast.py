@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lowtide.training.budget import format_bytes, format_seconds
 from lowtide.training.settings import Settings
-from lowtide.training.trainer import Trainer
+from lowtide.training.trainer import NUM_VALIDATIONS, Trainer
 
 PROBE_SECONDS = 3.0
 _WARM_UP_STEPS = 2
@@ -29,7 +29,7 @@ class Forecast:
     budget_tokens: int
     epochs: float
     tokens_per_second: float
-    """As the probe ran; validation not counted."""
+    """As the probe ran, the looks at the held-out text not counted."""
     seconds: float
     memory_bytes: int | None
     """The peak of this process while the probe ran; None where the system does not tell."""
@@ -55,7 +55,17 @@ class Probe:
     """What some real steps have shown."""
 
     tokens_per_second: float
+    validation_seconds: float
+    """Of one look at the held-out text."""
     memory_bytes: int | None
+
+    def tokens_within(self, seconds: float) -> float:
+        """How many tokens can be read in a time, the looks at the held-out text paid for."""
+        return max(seconds - self.validation_seconds * (NUM_VALIDATIONS + 1), seconds / 2) * self.tokens_per_second
+
+    def seconds_for(self, tokens: int) -> float:
+        """How long so many tokens take, with the looks at the held-out text."""
+        return tokens / self.tokens_per_second + self.validation_seconds * (NUM_VALIDATIONS + 1)
 
 
 def probe(trainer: Trainer, *, seconds: float = PROBE_SECONDS) -> Probe:
@@ -74,7 +84,10 @@ def probe(trainer: Trainer, *, seconds: float = PROBE_SECONDS) -> Probe:
         batch = next(batches)
         trainer.step(batch)
         tokens += batch.num_tokens
-    return Probe(tokens / spent, _peak_memory())
+    started = time.monotonic()
+    if trainer.has_valid:
+        trainer.validate()
+    return Probe(tokens / spent, time.monotonic() - started, _peak_memory())
 
 
 def _peak_memory() -> int | None:
@@ -108,7 +121,7 @@ def make_forecast(settings: Settings, trainer: Trainer, measured: Probe, *, corp
         budget_tokens=settings.budget_tokens,
         epochs=settings.epochs,
         tokens_per_second=measured.tokens_per_second,
-        seconds=settings.budget_tokens / measured.tokens_per_second,
+        seconds=measured.seconds_for(settings.budget_tokens),
         memory_bytes=measured.memory_bytes,
         disk_bytes=disk,
     )

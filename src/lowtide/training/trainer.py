@@ -22,10 +22,9 @@ from lowtide.errors import TrainingError
 from lowtide.model import BiLM, LogUniformSampler, Softmax
 from lowtide.progress import progress
 from lowtide.text.batches import NO_TARGET, PackedBatches, TrainingBatch
-from lowtide.text.shards import PreparedCorpus
-from lowtide.text.tokenize import Sentence, Tokenizer
-from lowtide.text.vocabulary import Vocabulary
+from lowtide.text.tokenize import Sentence, open_tokenizer
 from lowtide.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from lowtide.training.interrupts import interrupts_deferred
 from lowtide.training.optimisation import (
     clip_gradients,
     make_optimizers,
@@ -33,8 +32,9 @@ from lowtide.training.optimisation import (
     restore_optimizers,
     set_rate,
 )
+from lowtide.training.reading import TrainingText
 from lowtide.training.settings import Settings
-from lowtide.weights.native import load_tensors, save_tensors, spelling_of
+from lowtide.weights.native import load_tensors, save_tensors, spelling_for
 
 log = logging.getLogger("lowtide")
 
@@ -50,32 +50,21 @@ class Trainer:
 
     Args:
         settings: what decides how it goes.
-        corpus: prepared, and spelled for this vocabulary.
-        vocabulary: of the softmax.
-        valid: held-out sentences, to choose the best state by.
-        tokenizer: of the text.
+        text: ready to train on; its held-out part chooses the best state.
         work: a folder for checkpoints.
         log_path: the log, one JSON object a line.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        corpus: PreparedCorpus,
-        vocabulary: Vocabulary,
-        valid: Sequence[Sentence],
-        *,
-        tokenizer: Tokenizer,
-        work: Path,
-        log_path: Path,
-    ) -> None:
-        self.settings, self.vocabulary = settings, vocabulary
-        self._corpus, self._valid, self._tokenizer = corpus, valid, tokenizer
+    def __init__(self, settings: Settings, text: TrainingText, *, work: Path, log_path: Path) -> None:
+        self.settings = settings
+        self.vocabulary = text.vocabulary
+        self._valid = text.valid
+        self._tokenizer = open_tokenizer(text.counts.tokenizer)
         self._work, self._log_path = work, log_path
         self._device = torch.device(settings.device)
-        spelling = spelling_of(settings.bilm, vocabulary)
+        spelling = spelling_for(self.vocabulary, is_alphabet=settings.bilm.symbols is not None)
         self._batches = PackedBatches(
-            corpus,
+            text.prepared,
             row_length=spelling.row_length,
             row_tokens=settings.row_tokens,
             rows=settings.rows,
@@ -85,14 +74,14 @@ class Trainer:
             torch.manual_seed(settings.seed)
             self.bilm = BiLM(settings.bilm)
             self.softmax = Softmax(
-                len(vocabulary), settings.bilm.lstm.state_width, sparse=settings.num_samples is not None
+                len(self.vocabulary), settings.bilm.lstm.state_width, sparse=settings.num_samples is not None
             )
             self._begin_at_unigrams()
         self.bilm.to(self._device)
         self.softmax.to(self._device)
         self._encoder = Encoder(self.bilm, spelling)
         self._sampler = (
-            None if settings.num_samples is None else LogUniformSampler(len(vocabulary), settings.num_samples)
+            None if settings.num_samples is None else LogUniformSampler(len(self.vocabulary), settings.num_samples)
         )
         self._optimizers = make_optimizers(
             self.bilm, self.softmax, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
@@ -197,6 +186,7 @@ class Trainer:
         with (
             self._log_path.open("ab") as log_file,
             progress("training", total=settings.budget_tokens, unit="tokens") as bar,
+            interrupts_deferred() as interrupted,
         ):
             bar.advance(self.position.tokens)  # what an earlier run has read
             if self.position.step == 0:
@@ -223,16 +213,27 @@ class Trainer:
                 if is_last or _crosses(before.tokens, self.position.tokens, every):
                     self._validate(log_file, started)
                 pause = max(CHECKPOINT_SECONDS, save_cost / CHECKPOINT_SHARE)
-                if is_last or time.monotonic() - saved_at > pause:
+                if is_last or interrupted() or time.monotonic() - saved_at > pause:
                     before_save = time.monotonic()
                     self.save()
                     saved_at = time.monotonic()
                     save_cost = saved_at - before_save
+                if interrupted():
+                    raise KeyboardInterrupt
+
+    @property
+    def has_valid(self) -> bool:
+        """Whether any text is held out."""
+        return bool(self._valid)
+
+    def validate(self) -> Perplexity:
+        """The perplexity of the held-out text, as it is looked at during training."""
+        return self.perplexity(self._valid)
 
     def _validate(self, log_file: IO[bytes], started: float) -> None:
-        if not self._valid:
+        if not self.has_valid:
             return
-        perplexity = self.perplexity(self._valid)
+        perplexity = self.validate()
         best = self.position.best_perplexity
         is_best = best is None or perplexity.mean < best
         if is_best:

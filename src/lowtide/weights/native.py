@@ -63,14 +63,15 @@ class StoredModel:
     @property
     def spelling(self) -> Spelling:
         """How types are written for this model's token network."""
-        return spelling_of(self.config.bilm, self.vocabulary)
+        char_cnn = self.config.bilm.char_cnn
+        if char_cnn is None:
+            return spelling_for(self.vocabulary, is_alphabet=True)
+        return spelling_for(self.vocabulary, is_alphabet=False, max_characters=char_cnn.max_characters)
 
 
-def spelling_of(config: BiLMConfig, vocabulary: Vocabulary) -> Spelling:
-    """How types are written for a token network."""
-    if config.char_cnn is not None:
-        return ByteSpelling(config.char_cnn.max_characters)
-    return SymbolSpelling(vocabulary)
+def spelling_for(vocabulary: Vocabulary, *, is_alphabet: bool, max_characters: int = 50) -> Spelling:
+    """How types are written for a token network: as symbols of an alphabet, or byte by byte."""
+    return SymbolSpelling(vocabulary) if is_alphabet else ByteSpelling(max_characters)
 
 
 def save_model(folder: Path, config: ModelConfig, vocabulary: Vocabulary, bilm: BiLM, softmax: Softmax) -> None:

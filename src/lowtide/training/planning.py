@@ -1,0 +1,91 @@
+"""What the user has left open is decided here: sizes from the text, tokens from the time."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from lowtide.embeddings.elmo import pick_device
+from lowtide.files import folder_size
+from lowtide.training import presets
+from lowtide.training.budget import Budget
+from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forecast, probe
+from lowtide.training.reading import TrainingText
+from lowtide.training.settings import Settings, version
+from lowtide.training.trainer import Trainer
+
+ROW_TOKENS = 64
+SAMPLED_FROM = 4
+"""The softmax is sampled when the vocabulary is at least this many times the samples."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a user may decide about the training."""
+
+    preset: str = "auto"
+    budget: Budget = field(default_factory=Budget)
+    device: str = "auto"
+    threads: int | None = None
+    seed: int = 0
+    learning_rate: float | None = None
+
+
+def plan(text: TrainingText, options: TrainOptions, work: Path) -> tuple[Settings, Forecast]:
+    """Settle everything before the first step, and say what it will cost.
+
+    ``auto`` takes the largest preset that the corpus is large enough for; with a time, the largest
+    of these that reads all of the text at least once in it.
+
+    Args:
+        text: ready to train on.
+        options: what is decided already.
+        work: a folder that exists.
+    """
+    names = presets.suited_presets(text.num_train_tokens) if options.preset == "auto" else [options.preset]
+    seconds = options.budget.seconds
+    for name in names:
+        settings = _settings(text, options, name)
+        trainer = Trainer(settings, text, work=work, log_path=work / "probe.jsonl")
+        measured = probe(trainer, seconds=PROBE_SECONDS if seconds is None else min(PROBE_SECONDS, seconds / 10))
+        if seconds is not None:
+            settings = _within(settings, measured, seconds)
+        if settings.epochs >= 1 or seconds is None:
+            break
+    told = make_forecast(settings, trainer, measured, corpus_bytes=folder_size(text.prepared.folder))
+    return settings, told
+
+
+def _settings(text: TrainingText, options: TrainOptions, preset_name: str) -> Settings:
+    preset = presets.preset_named(preset_name)
+    budget = options.budget.num_tokens
+    if budget is None:
+        budget = max(1, round((options.budget.epochs or presets.DEFAULT_EPOCHS) * text.num_train_tokens))
+    is_sampled = len(text.vocabulary) >= SAMPLED_FROM * preset.num_samples
+    dropout = presets.dropout_for(budget / text.num_train_tokens)
+    return Settings(
+        preset=preset_name,
+        bilm=presets.bilm_config(preset, num_symbols=text.num_symbols, dropout=dropout),
+        budget_tokens=budget,
+        rows=preset.rows,
+        row_tokens=ROW_TOKENS,
+        num_samples=preset.num_samples if is_sampled else None,
+        learning_rate=options.learning_rate or preset.learning_rate,
+        seed=options.seed,
+        min_count=text.min_count,
+        vocabulary_size=len(text.vocabulary),
+        num_train_tokens=text.num_train_tokens,
+        num_threads=torch.get_num_threads(),
+        torch_version=version(),
+        device=str(pick_device(options.device)),
+    )
+
+
+def _within(settings: Settings, measured: Probe, seconds: float) -> Settings:
+    """As many tokens as fit the time, and the dropout that so many passes need."""
+    budget = max(1, int(measured.tokens_within(seconds)))
+    bilm = dataclasses.replace(settings.bilm, dropout=presets.dropout_for(budget / settings.num_train_tokens))
+    return dataclasses.replace(settings, budget_tokens=budget, bilm=bilm)

@@ -1,0 +1,173 @@
+"""The text of a training: cut, counted and spelled on disk, with its vocabulary and its held-out part."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowtide.config import from_json, to_json
+from lowtide.errors import InputError
+from lowtide.files import read_json, write_json
+from lowtide.progress import progress
+from lowtide.text.corpus import Corpus, Lines, RawSentence
+from lowtide.text.shards import CorpusCounts, PreparedCorpus, prepare
+from lowtide.text.tokenize import Sentence, Tokenizer, TokenizerName, detect_language, make_tokenizer
+from lowtide.text.vocabulary import Vocabulary
+from lowtide.training.presets import MAX_SYMBOLS, MAX_VOCABULARY, default_min_count
+from lowtide.weights.native import VOCABULARY, spelling_for
+
+log = logging.getLogger("lowtide")
+
+HELD_OUT_SHARE = 0.01
+MAX_VALID_TOKENS = 10_000
+"""Of the held-out text, what is looked at during training; at the end all of it is."""
+_MAX_HELD_OUT_TOKENS = 1_000_000
+_LANGUAGE_SAMPLE = 2000
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How the text is to be read."""
+
+    language: str = "auto"
+    tokenizer: TokenizerName = "words"
+    lines: Lines = "auto"
+    encoding: str = "utf-8"
+    min_count: int | None = None
+    """The rarest type that the softmax predicts; None: 2, or 3 in large corpora."""
+    valid: Path | None = None
+    """Held-out text; None: one document in a hundred, by hash."""
+
+
+@dataclass(frozen=True)
+class _Notes:
+    """What is known of a text and stands in none of its other files."""
+
+    description: str
+    min_count: int
+    is_alphabet: bool
+
+
+@dataclass(frozen=True)
+class TrainingText:
+    """A text that is ready to be trained on."""
+
+    prepared: PreparedCorpus
+    vocabulary: Vocabulary
+    min_count: int
+    description: str
+    """``3 files, one sentence a line``: no names, no text."""
+    held_out: list[Sentence]
+    num_truncated: int
+    """Types that are longer than their row of characters."""
+    num_symbols: int | None
+    """The size of the alphabet, if it is so small that its types are symbols."""
+
+    @property
+    def counts(self) -> CorpusCounts:
+        """Of the whole text."""
+        return self.prepared.counts
+
+    @property
+    def num_train_tokens(self) -> int:
+        """Of one pass."""
+        return self.counts.num_tokens - self.counts.num_held_out_tokens
+
+    @property
+    def valid(self) -> list[Sentence]:
+        """The part of the held-out text that is looked at during training."""
+        return _spread(self.held_out, MAX_VALID_TOKENS)
+
+
+def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -> TrainingText:
+    """Cut a corpus into tokens, on disk, and choose its vocabulary.
+
+    Args:
+        texts: files, globs, folders, ``-``.
+        options: how they are to be read.
+        folder: for what is derived from the text.
+
+    Raises:
+        InputError: if a file cannot be read, or there is no token.
+    """
+    corpus = Corpus(texts, encoding=options.encoding, lines=options.lines)
+    sentences: Iterator[RawSentence] = corpus.sentences()
+    language = options.language
+    if language == "auto":
+        sample = list(itertools.islice(sentences, _LANGUAGE_SAMPLE))
+        sentences = itertools.chain(sample, sentences)
+        language = detect_language(sentence.text for sentence in sample)
+    tokenizer = make_tokenizer(options.tokenizer, language=language)
+    # first the small text, so that a mistake there is found before the large one is read
+    valid = None if options.valid is None else _cut(options.valid, options, tokenizer)
+    share = HELD_OUT_SHARE if valid is None else 0.0
+    counts, occurrences = prepare(_watched(sentences), tokenizer, folder, held_out_share=share)
+    num_train_tokens = counts.num_tokens - counts.num_held_out_tokens
+    min_count = options.min_count or default_min_count(num_train_tokens)
+    vocabulary = Vocabulary.from_counts(
+        occurrences,
+        num_sentences=counts.num_sentences - counts.num_held_out,
+        num_tokens=num_train_tokens,
+        min_count=min_count,
+        max_types=MAX_VOCABULARY,
+    )
+    if valid is not None:
+        write_json(folder / "held_out.json", valid)
+    vocabulary.save(folder / VOCABULARY)
+    notes = _Notes(corpus.describe(), min_count, len(occurrences) <= MAX_SYMBOLS)
+    write_json(folder / "notes.json", to_json(notes))
+    log.info(
+        "read        %s: %s sentences, %s tokens (%s, %s)",
+        notes.description,
+        f"{counts.num_sentences:,}",
+        f"{counts.num_tokens:,}",
+        counts.tokenizer.name,
+        counts.tokenizer.language,
+    )
+    return open_text(folder)
+
+
+def open_text(folder: Path) -> TrainingText:
+    """Open a text that `read_text` has laid down, and spell its types."""
+    prepared = PreparedCorpus(folder)
+    notes = from_json(_Notes, read_json(folder / "notes.json"), where=str(folder / "notes.json"))
+    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    num_symbols = len(vocabulary) if notes.is_alphabet else None
+    num_truncated = prepared.spell(spelling_for(vocabulary, is_alphabet=notes.is_alphabet), vocabulary)
+    if (folder / "held_out.json").is_file():
+        held_out = read_json(folder / "held_out.json")
+    else:
+        held_out = prepared.read_sentences(prepared.held_out.tolist())
+    return TrainingText(
+        prepared,
+        vocabulary,
+        notes.min_count,
+        notes.description,
+        _spread(held_out, _MAX_HELD_OUT_TOKENS),
+        num_truncated,
+        num_symbols,
+    )
+
+
+def _watched(sentences: Iterator[RawSentence]) -> Iterator[RawSentence]:
+    with progress("reading", total=None, unit="sentences") as bar:
+        for sentence in sentences:
+            bar.advance(1)
+            yield sentence
+
+
+def _cut(valid: Path, options: TextOptions, tokenizer: Tokenizer) -> list[Sentence]:
+    corpus = Corpus([valid], encoding=options.encoding, lines=options.lines)
+    sentences = [tokens for raw in corpus.sentences() if (tokens := tokenizer.split(raw.text))]
+    if not sentences:
+        raise InputError(f"the held-out text {valid} holds no token")
+    return sentences
+
+
+def _spread(sentences: Sequence[Sentence], max_tokens: int) -> list[Sentence]:
+    """Every so manieth sentence, so that there are at most about so many tokens."""
+    total = sum(map(len, sentences))
+    return list(sentences[:: max(1, -(-total // max_tokens))])
