@@ -23,26 +23,46 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Give a path to write to; on success it takes the place of ``path``, on failure it vanishes.
 
     Works for a file and for a folder (create the folder yourself). A folder that stands at
-    ``path`` is replaced.
+    ``path`` is replaced by a folder. Where ``path`` is a symbolic link, what it leads to is
+    replaced; a device or a pipe (``/dev/stdout``) is written straight, as it has no old content.
 
     Raises:
         WriteError: if the place cannot be written (a full disk, a parent that is a file, no rights).
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place = path.resolve() if path.is_symlink() else path
+        if path.exists() and not path.is_file() and not path.is_dir():
+            yield path
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = place.with_name(f".{place.name}.{os.getpid()}.part")
+        remove(beside)  # a killed run may have left one: in containers, process numbers come again
         try:
             yield beside
             if beside.is_dir():
-                for file in beside.iterdir():
-                    _flush(file)
-                if path.exists():
-                    shutil.rmtree(path)
+                for file in beside.rglob("*"):
+                    if file.is_file():
+                        _flush(file)
+                _replace_folder(place, beside)
             else:
                 _flush(beside)
-            beside.replace(path)
+                beside.replace(place)
         finally:
             remove(beside)
+
+
+def _replace_folder(place: Path, new: Path) -> None:
+    old = new.with_suffix(".old")
+    if place.is_dir():
+        remove(old)
+        place.replace(old)
+    try:
+        new.replace(place)
+    except OSError:
+        if old.exists():
+            old.replace(place)
+        raise
+    remove(old)
 
 
 @contextmanager

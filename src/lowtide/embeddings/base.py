@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from lowtide.text.tokenize import Sentence
+from lowtide.embeddings.inputs import Texts
 
 Vectors = NDArray[np.float32]
 
@@ -30,10 +29,10 @@ class Embedder(Protocol):
     def checksum(self) -> str:
         """64 hexadecimal digits that tell this embedding from every other one."""
 
-    def embed(self, sentences: Sequence[str | Sentence]) -> list[Vectors]:
+    def embed(self, sentences: Texts) -> list[Vectors]:
         """One (tokens, width) array a sentence."""
 
-    def embed_layers(self, sentences: Sequence[str | Sentence]) -> list[Vectors]:
+    def embed_layers(self, sentences: Texts) -> list[Vectors]:
         """One (layers, tokens, width) array a sentence."""
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -15,9 +17,12 @@ from lowtide.embeddings.engine import embed_stream
 from lowtide.embeddings.inputs import Texts, as_sentence, as_sentences, parse_marked
 from lowtide.embeddings.language_model import LanguageModel
 from lowtide.embeddings.layers import choose_layers, pool
+from lowtide.embeddings.outputs import open_output
 from lowtide.errors import InputError
 from lowtide.files import sha256
 from lowtide.model import LayerMix
+from lowtide.progress import progress
+from lowtide.text.corpus import Corpus
 from lowtide.text.tokenize import Sentence, Token, Tokenizer, open_tokenizer
 from lowtide.weights.native import MODEL, StoredModel, load_model, load_softmax
 
@@ -91,6 +96,10 @@ class Elmo:
         """Whether the type is in the model's vocabulary: seen often enough in training."""
         return type_ in self._stored.vocabulary
 
+    @overload
+    def tokenize(self, sentences: str) -> Sentence: ...
+    @overload
+    def tokenize(self, sentences: Texts) -> list[Sentence]: ...
     def tokenize(self, sentences: Texts | str) -> list[Sentence] | Sentence:
         """The tokens behind the rows of what `embed` returns for the same argument."""
         if isinstance(sentences, str):
@@ -101,6 +110,10 @@ class Elmo:
         """The tokens of one text, with start and end in its characters."""
         return self.tokenizer.tokenize(text)
 
+    @overload
+    def embed(self, sentences: str, *, layers: str | int = "mix", mix: LayerMix | None = None) -> Vectors: ...
+    @overload
+    def embed(self, sentences: Texts, *, layers: str | int = "mix", mix: LayerMix | None = None) -> list[Vectors]: ...
     def embed(
         self, sentences: Texts | str, *, layers: str | int = "mix", mix: LayerMix | None = None
     ) -> list[Vectors] | Vectors:
@@ -121,11 +134,19 @@ class Elmo:
         """
         if layers == "all":
             raise InputError("layers='all' gives another shape: use embed_layers(sentences)")
-        return self._embed(sentences, layers, mix)
+        if isinstance(sentences, str):
+            return next(self.embed_iter(sentences, layers=layers, mix=mix))
+        return list(self.embed_iter(as_sentences(sentences, self.tokenizer), layers=layers, mix=mix))
 
+    @overload
+    def embed_layers(self, sentences: str) -> Vectors: ...
+    @overload
+    def embed_layers(self, sentences: Texts) -> list[Vectors]: ...
     def embed_layers(self, sentences: Texts | str) -> list[Vectors] | Vectors:
         """Every layer of every token: a (layers, tokens, width) array a sentence; see `embed`."""
-        return self._embed(sentences, "all", None)
+        if isinstance(sentences, str):
+            return next(self.embed_iter(sentences, layers="all"))
+        return list(self.embed_iter(as_sentences(sentences, self.tokenizer), layers="all"))
 
     def embed_word(self, text: str | Sentence, *, layers: str | int = "mix", mix: LayerMix | None = None) -> Vectors:
         """The vector of the word in brackets, as in ``"He sat on the [bank] of the river."``.
@@ -164,21 +185,60 @@ class Elmo:
         return stacked[0] if is_one else stacked
 
     def embed_iter(
-        self, sentences: Iterable[Sentence], *, layers: str | int = "mix", mix: LayerMix | None = None
+        self, sentences: Iterable[str | Sentence], *, layers: str | int = "mix", mix: LayerMix | None = None
     ) -> Iterator[Vectors]:
-        """As `embed`, for any number of sentences: lists of tokens in, one array at a time out.
+        """As `embed`, for any number of sentences: one array at a time comes out.
 
         Args:
             sentences: consumed as needed; a window of some ten thousand tokens is held.
             layers: as in `embed`; ``all`` gives (layers, tokens, width).
             mix: as in `embed`.
         """
-        return embed_stream(self._encoder, sentences, choose_layers(layers, self.num_layers, mix))
+        texts = [sentences] if isinstance(sentences, str) else sentences
+        cut = (as_sentence(text, self.tokenizer) for text in texts)
+        return embed_stream(self._encoder, cut, choose_layers(layers, self.num_layers, mix))
 
-    def _embed(self, sentences: Texts | str, layers: str | int, mix: LayerMix | None) -> list[Vectors] | Vectors:
-        if isinstance(sentences, str):
-            return next(self.embed_iter([as_sentence(sentences, self.tokenizer)], layers=layers, mix=mix))
-        return list(self.embed_iter(as_sentences(sentences, self.tokenizer), layers=layers, mix=mix))
+    def embed_to(
+        self,
+        texts: str | Path | Sequence[str | Path],
+        out: str | Path,
+        *,
+        layers: str | int = "mix",
+        mix: LayerMix | None = None,
+        pool: str | None = None,
+        encoding: str = "utf-8",
+        is_tokenized: bool = False,
+    ) -> int:
+        """Write the vectors of files of text, of any size, in bounded memory.
+
+        Args:
+            texts: files, globs, folders, ``-``. Every line is a sentence, numbered from 0, blank ones too.
+            out: ``.h5`` (the published layout) or ``.npz``; it appears when it is whole. The same
+                text gives the same bytes.
+            layers: as in `embed`; ``all`` keeps every layer.
+            mix: as in `embed`.
+            pool: ``mean`` or ``max``: one vector a sentence.
+            encoding: of the files.
+            is_tokenized: whether the tokens stand between spaces already.
+
+        Returns:
+            How many sentences were written.
+
+        Raises:
+            InputError: if a file cannot be read, or the ending of ``out`` names no format.
+            WriteError: if ``out`` cannot be written.
+        """
+        inputs = [texts] if isinstance(texts, (str, Path)) else texts
+        split = str.split if is_tokenized else self.tokenizer.split
+        lines = (split(line) for line in Corpus(inputs, encoding=encoding).file_lines())
+        sentences, shown = itertools.tee(lines)  # holds a window of them
+        count = 0
+        with open_output(Path(out)) as writer, progress("embedding", total=None, unit="sentences") as bar:
+            for sentence, vectors in zip(shown, self.embed_iter(sentences, layers=layers, mix=mix), strict=True):
+                writer.write(sentence, vectors if pool is None else _pooled(vectors, pool))
+                bar.advance(1)
+                count += 1
+        return count
 
     def __repr__(self) -> str:
         return f"Elmo({str(self._stored.folder)!r}, num_layers={self.num_layers}, width={self.width})"

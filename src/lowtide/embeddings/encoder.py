@@ -5,11 +5,13 @@ Training and embedding both come through `run_batch`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
+from lowtide.errors import InputError
 from lowtide.model import BiLM, Carry, States
 from lowtide.text.batches import Batch, batch_of_sentences
 from lowtide.text.characters import Spelling
@@ -33,6 +35,19 @@ def run_batch(bilm: BiLM, batch: Batch, carry: Carry | None = None) -> States:
     return states
 
 
+@contextmanager
+def measuring(network: nn.Module) -> Iterator[None]:
+    """No dropout and no gradient inside, even of a network that is being trained further."""
+    in_training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in in_training:
+            module.training = True
+
+
 class Encoder(nn.Module):
     """A biLM that takes sentences: for networks of your own, gradients and all.
 
@@ -54,7 +69,12 @@ class Encoder(nn.Module):
 
         Returns:
             Layers of (layers, batch, tokens, width), zero beyond the end of a sentence.
+
+        Raises:
+            InputError: if a sentence is a text: this network has no tokenizer.
         """
+        if any(isinstance(sentence, str) for sentence in sentences):
+            raise InputError('an encoder takes tokens, found a text: cut it first, as in [["The", "cat"]]')
         batch, _ = batch_of_sentences(sentences, self.spelling)
         states = run_batch(self.bilm, batch)
         tokens = states.mask.shape[1] - 2

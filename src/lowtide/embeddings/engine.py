@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import torch
-
 from lowtide.embeddings.base import Vectors
-from lowtide.embeddings.encoder import Encoder
+from lowtide.embeddings.encoder import Encoder, measuring
 from lowtide.embeddings.layers import Reduction
 from lowtide.text.batches import group_by_length
 from lowtide.text.tokenize import Sentence
@@ -22,7 +20,7 @@ def embed_stream(encoder: Encoder, sentences: Iterable[Sentence], reduction: Red
     """One array a sentence, in order, with a window of them in memory.
 
     Args:
-        encoder: on its device, in evaluation mode.
+        encoder: on its device.
         sentences: lists of tokens.
         reduction: what to make of the layers.
 
@@ -32,7 +30,7 @@ def embed_stream(encoder: Encoder, sentences: Iterable[Sentence], reduction: Red
     for window in _windows(sentences):
         answers: dict[int, Vectors] = {}
         for group in group_by_length([len(sentence) for sentence in window], MAX_POSITIONS):
-            with torch.inference_mode():
+            with measuring(encoder):
                 states = encoder([window[number] for number in group])
                 reduced = reduction(states).float().cpu().numpy()  # (..., batch, tokens, width)
             for row, number in enumerate(group):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from lowtide.errors import InputError
 from lowtide.text.tokenize import Sentence, Tokenizer
 
-Texts = Sequence[str | Sentence]
+
+class Texts(Protocol):
+    """A list (or a tuple) of sentences, each a text or its tokens; a str alone is none, to a type checker too."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[str | Sequence[str]]: ...
+    def __contains__(self, value: object, /) -> bool: ...  # a str looks for nothing but str
 
 
-def as_sentence(text: str | Sentence, tokenizer: Tokenizer) -> Sentence:
+def as_sentence(text: str | Sequence[str], tokenizer: Tokenizer) -> Sentence:
     """A text is cut by the model's tokenizer; a list of tokens is taken as it is.
 
     Raises:
@@ -35,9 +42,12 @@ def as_sentences(texts: Texts, tokenizer: Tokenizer) -> list[Sentence]:
     Raises:
         InputError: if something in the list is neither a text nor a list of tokens.
     """
-    sentences = [as_sentence(text, tokenizer) for text in texts]
+    if not hasattr(texts, "__iter__"):
+        raise InputError(f"found {type(texts).__name__}, expected a text, or a list of sentences")
+    given = list(texts)
+    sentences = [as_sentence(text, tokenizer) for text in given]
     if len(sentences) >= 3 and all(
-        isinstance(text, str) and len(sentence) == 1 for text, sentence in zip(texts, sentences, strict=True)
+        isinstance(text, str) and len(sentence) == 1 for text, sentence in zip(given, sentences, strict=True)
     ):
         warnings.warn(
             f'{len(sentences)} texts of one token each: a tokenised sentence goes in as [["The", "cat"]]',

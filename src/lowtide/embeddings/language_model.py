@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowtide.embeddings.encoder import Encoder, run_batch
+from lowtide.embeddings.encoder import Encoder, measuring, run_batch
 from lowtide.embeddings.inputs import Texts, as_sentences
 from lowtide.errors import InputError
 from lowtide.model import Softmax
@@ -94,7 +94,7 @@ class LanguageModel:
     def _guesses(self, sentence: Sentence, top: int) -> list[PositionGuesses]:
         top = min(top, len(self._vocabulary))
         batch, _ = batch_of_sentences([sentence], self._encoder.spelling)
-        with torch.inference_mode():
+        with measuring(self._encoder):
             forward, backward = self._top_states(batch)
             from_left = self._likeliest(forward[0, :-1], top)  # of w1 ... </S>
             from_right = self._likeliest(backward[0, 1:], top)  # of <S> ... wn
@@ -157,7 +157,7 @@ class LanguageModel:
     def _scored(self, sentences: Sequence[Sentence]) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, Tensor]]]:
         """Targets of both directions, and the states that predict them, batch by batch."""
         device = self._softmax.weight.device
-        with torch.inference_mode():
+        with measuring(self._encoder):
             for group in group_by_length([len(sentence) for sentence in sentences], MAX_POSITIONS):
                 batch, types = batch_of_sentences([sentences[n] for n in group], self._encoder.spelling)
                 targets = predict_neighbours(batch, self._vocabulary.indices(types))
@@ -182,6 +182,9 @@ def unigram_perplexity(vocabulary: Vocabulary, sentences: Iterable[Sentence]) ->
     Args:
         vocabulary: with the counts of the training text.
         sentences: scored with one ``</S>`` each.
+
+    Raises:
+        InputError: if there is no sentence.
     """
     counts = vocabulary.counts.astype(np.float64) + 1.0
     counts[START_INDEX] = 0.0
@@ -191,4 +194,6 @@ def unigram_perplexity(vocabulary: Vocabulary, sentences: Iterable[Sentence]) ->
     for sentence in sentences:
         total += float(nats[vocabulary.indices(sentence)].sum() + nats[END_INDEX])
         num_targets += len(sentence) + 1
+    if not num_targets:
+        raise InputError("perplexity wants at least one sentence")
     return math.exp(total / num_targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -31,39 +32,43 @@ def choose_layers(choice: str | int, num_layers: int, mix: LayerMix | None = Non
         mix: scalars learned with a task.
 
     Raises:
-        InputError: if there is no such choice, or no such layer.
+        InputError: if there is no such choice, or no such layer, or a mix is given and not chosen.
     """
+    if mix is not None and choice != "mix":
+        raise InputError(f"layers={choice!r} leaves no room for a mix: give one of the two")
     if choice == "mix":
         return _mixed(mix or LayerMix(num_layers))
     if isinstance(choice, str) and choice in _NAMED:
         return _NAMED[choice]
-    if isinstance(choice, int) or choice.isdecimal():
+    if str(choice).removeprefix("-").isdecimal():
         number = int(choice)
         if not 0 <= number < num_layers:
             raise InputError(f"there is no layer {number}: the model has layers 0 to {num_layers - 1}")
         return lambda states: states.layers[number]
     names = ["mix", *_NAMED]
     raise InputError(
-        f"unknown choice of layers {choice!r}.{nearest(choice, names)} Known: {', '.join(names)}, 0 to {num_layers - 1}"
+        f"unknown choice of layers {choice!r}.{nearest(str(choice), names)} "
+        f"Known: {', '.join(names)}, 0 to {num_layers - 1}"
     )
 
 
 def _mixed(mix: LayerMix) -> Reduction:
     def reduce(states: States) -> Tensor:
-        mixed: Tensor = mix.to(states.layers.device)(states.layers, states.mask)
+        # a copy: the caller's own module stays where it is
+        mixed: Tensor = copy.deepcopy(mix).to(states.layers.device)(states.layers, states.mask)
         return mixed
 
     return reduce
 
 
 def pool(vectors: Tensor, how: str) -> Tensor:
-    """(tokens, width) to (width,): ``mean`` or ``max`` over the tokens; zeros if there are none.
+    """(..., tokens, width) to (..., width): ``mean`` or ``max`` over the tokens; zeros if there are none.
 
     Raises:
         InputError: if ``how`` is neither.
     """
     if how not in ("mean", "max"):
         raise InputError(f"unknown pooling {how!r}, expected mean or max")
-    if not len(vectors):
-        return vectors.new_zeros(vectors.shape[-1])
-    return vectors.mean(dim=0) if how == "mean" else torch.amax(vectors, dim=0)
+    if not vectors.shape[-2]:
+        return vectors.sum(dim=-2)
+    return vectors.mean(dim=-2) if how == "mean" else torch.amax(vectors, dim=-2)

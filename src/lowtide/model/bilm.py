@@ -33,12 +33,26 @@ class BiLMConfig:
         """Refuse what cannot be built.
 
         Raises:
-            ConfigError: if both or neither token network is given, or a size is not positive.
+            ConfigError: if both or neither token network is given, or sizes are not positive or do not fit.
         """
         if (self.char_cnn is None) == (self.symbols is None):
             raise ConfigError("a biLM has one token network: give char_cnn or symbols")
         if min(self.lstm.cell_width, self.lstm.width, self.lstm.num_layers) < 1:
             raise ConfigError(f"sizes of an LSTM are at least 1, found {self.lstm}")
+        if self.lstm.width > self.lstm.cell_width:
+            raise ConfigError(
+                f"token vectors of width {self.lstm.width} over cells of {self.lstm.cell_width}: a state is never "
+                "wider than its cell, and all layers have one width"
+            )
+        if (
+            self.char_cnn is not None
+            and not self.char_cnn.has_projection
+            and self.char_cnn.num_filters != self.lstm.width
+        ):
+            raise ConfigError(
+                f"without a projection the {self.char_cnn.num_filters} filters are the token vector, "
+                f"which has width {self.lstm.width}"
+            )
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout is {self.dropout}, expected 0 up to 1")
 
@@ -142,7 +156,7 @@ class BiLM(nn.Module):
         mask = places < lengths[:, None]  # (batch, tokens)
         order = torch.argsort(lengths, descending=True, stable=True)
         ends = torch.zeros_like(starts)
-        ends[:, :-1] = starts[:, 1:]
+        ends[:, :-1] = starts[:, 1:] & mask[:, 1:]
         # what each direction reads first to last: (steps, batch), longest row first
         ahead = places[:, None].expand(steps, len(lengths))
         back = (lengths[order] - 1 - places[:, None]).clamp(min=0)
@@ -186,7 +200,7 @@ class _Layout:
     def unpack(self, values: Tensor) -> Tensor:
         """(positions, width) to (batch, tokens, width), zero where there is no position."""
         blank = values.new_zeros(self._rows * self._tokens, values.shape[1])
-        return blank.index_copy(0, self._places, values).view(self._rows, self._tokens, -1)
+        return blank.index_copy(0, self._places, values).view(self._rows, self._tokens, values.shape[1])
 
     def sorted_states(self, states: Sequence[LayerState]) -> list[LayerState]:
         """From the order of the batch to longest row first."""

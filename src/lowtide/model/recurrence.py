@@ -80,6 +80,7 @@ def recur(
         steps,
         weights.cell_clip,
         weights.projection_clip,
+        torch.is_grad_enabled(),
     )
     return outputs, LayerState(hidden, cell)
 
@@ -98,13 +99,15 @@ class _Recurrence(torch.autograd.Function):
         steps: PackedSteps,
         cell_clip: float | None,
         projection_clip: float | None,
+        is_grad_enabled: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         width = c.shape[1]
         recurrent_t = recurrent.t()
         projection_t = None if projection is None else projection.t()
         outputs = input_gates.new_empty(len(input_gates), h.shape[1])
         last_h, last_c = h.clone(), c.clone()
-        keeps_all = any(ctx.needs_input_grad)
+        # a parameter says that it needs a gradient even where none is computed
+        keeps_all = is_grad_enabled and any(ctx.needs_input_grad)
         # all gates, cells and previous states are wanted again by the backward pass, and only there
         gates_at = torch.empty_like(input_gates) if keeps_all else input_gates.new_empty(0)
         tanhs, cells, before_c = (input_gates.new_empty(len(outputs) * keeps_all, width) for _ in range(3))
@@ -182,7 +185,7 @@ class _Recurrence(torch.autograd.Function):
         d_input_gates = d_gates.view(len(outputs), -1)
         d_recurrent = torch.mm(d_input_gates.t(), before_h)
         d_projection = None if projection is None else torch.mm(d_states.t(), o * tanhs)
-        return d_input_gates, dh, dc, d_recurrent, d_projection, None, None, None
+        return d_input_gates, dh, dc, d_recurrent, d_projection, None, None, None, None
 
 
 def _inside(values: Tensor, limit: float | None) -> Tensor | None:

@@ -7,16 +7,18 @@ for standard input. A blank line parts documents; so does the end of a file.
 from __future__ import annotations
 
 import bz2
+import codecs
 import glob
 import gzip
 import io
 import itertools
 import lzma
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from lowtide.errors import InputError, LowtideError, MissingPathError, require
 from lowtide.text.sentences import LineFinding, LineMeaning, find_line_meaning, split_sentences
@@ -25,7 +27,7 @@ Lines = Literal["auto", "sentence", "paragraph", "wrapped"]
 
 STANDARD_INPUT = "-"
 _SAMPLE_LINES = 2000
-_LIKELY_ENCODINGS = ("gb18030", "cp1252")
+_LONGEST_NAME = 255
 
 
 class RawSentence(NamedTuple):
@@ -35,7 +37,7 @@ class RawSentence(NamedTuple):
     starts_document: bool
     file: str
     line: int
-    """Where it begins, counted from 1."""
+    """Where it begins, counted from 1; in wrapped text, where its paragraph begins."""
 
 
 class _Line(NamedTuple):
@@ -43,10 +45,55 @@ class _Line(NamedTuple):
     number: int
 
 
+class _ZstdFile(io.RawIOBase):
+    """A .zst file that is not trusted to be whole.
+
+    The reader that zstandard brings ends in silence where a file is cut short.
+    """
+
+    def __init__(self, path: Path, zstandard: Any) -> None:
+        self._zstandard = zstandard
+        self._file = path.open("rb")
+        self._frame: Any = None
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            raw = self._file.read(io.DEFAULT_BUFFER_SIZE)
+            if not raw:
+                if self._frame is not None:
+                    raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+                return 0
+            self._left = self._decompressed(raw)
+        size = min(len(buffer), len(self._left))
+        buffer[:size], self._left = self._left[:size], self._left[size:]
+        return size
+
+    def _decompressed(self, raw: bytes) -> bytes:
+        text = b""
+        while raw:
+            if self._frame is None:
+                # the window is 2 GiB at most, with --long=31
+                self._frame = self._zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj()
+            try:
+                text += self._frame.decompress(raw)
+            except self._zstandard.ZstdError as error:
+                raise OSError(str(error)) from error
+            raw = b""
+            if self._frame.eof:
+                raw, self._frame = self._frame.unused_data, None
+        return text
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 def _open_zstd(path: Path) -> BinaryIO:
-    zstandard = require("zstandard", extra="zstd")
-    stream: BinaryIO = zstandard.open(path, "rb")
-    return stream
+    return cast(BinaryIO, io.BufferedReader(_ZstdFile(path, require("zstandard", extra="zstd"))))
 
 
 _OPENERS: dict[str, Callable[[Path], BinaryIO]] = {
@@ -61,12 +108,16 @@ _TEXT_SUFFIXES = frozenset({".txt", ".text", *_OPENERS})
 def find_files(inputs: Sequence[str | Path]) -> list[str]:
     """The files that paths, globs, folders and ``-`` name, each once, folders in order of name.
 
+    A file that is named twice, in whatever spelling or by a link, is taken once.
+
     Raises:
         MissingPathError: if a path is not there, or a glob or a folder gives no text file.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for name in map(str, inputs):
         path = Path(name)
+        if len(path.name) > _LONGEST_NAME:
+            raise MissingPathError(f"no file has a name of {len(path.name):,} characters: expected a path, not text")
         if name == STANDARD_INPUT or path.is_file() or path.is_fifo() or path.is_char_device():
             files = [name]
         elif path.is_dir():
@@ -79,10 +130,11 @@ def find_files(inputs: Sequence[str | Path]) -> list[str]:
             files = sorted(match for match in glob.glob(name, recursive=True) if Path(match).is_file())
             if not files:
                 raise MissingPathError(f"{name} is not there: expected a text file, a folder, a glob, or -")
-        found.update(dict.fromkeys(files))
+        for file in files:
+            found.setdefault(file if file == STANDARD_INPUT else os.path.realpath(file), file)
     if not found:
         raise InputError("no text was named: give files, folders, globs, or - for standard input")
-    return list(found)
+    return list(found.values())
 
 
 class Corpus:
@@ -217,35 +269,52 @@ def _open_bytes(file: str) -> BinaryIO:
 
 
 def _decode(stream: BinaryIO, name: str, encoding: str) -> Iterator[_Line]:
-    codec = "utf-8-sig" if encoding.lower().replace("-", "") == "utf8" else encoding
     try:
-        "".encode(codec)
+        "".encode(encoding)
     except LookupError:
         raise InputError(f"unknown encoding {encoding!r}: try utf-8, gb18030, cp1252, utf-16") from None
-    wrapper = io.TextIOWrapper(stream, encoding=codec)
+    codec = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
     number = 0
     try:
-        for number, text in enumerate(wrapper, start=1):
-            if "\0" in text:
-                raise InputError(f"{name}:{number} holds a zero byte: it is no text file in {encoding}")
-            yield _Line(text.rstrip("\n"), number)
+        with io.TextIOWrapper(stream, encoding=codec) as wrapper:
+            for number, text in enumerate(wrapper, start=1):
+                if "\0" in text:
+                    raise InputError(_not_text(name, number, encoding))
+                yield _Line(text.rstrip("\n"), number)
     except UnicodeDecodeError as error:
+        # the object is a block of the file, from within the first line that was not given out
+        before = error.object[: error.start]
+        number += 1 + _num_line_ends(before.decode(codec, errors="replace"))
+        if b"\0" in error.object and not error.object.startswith(_UTF_16_MARKS):
+            raise InputError(_not_text(name, number, encoding)) from None
         bad = error.object[error.start : error.start + 1].hex()
         likely = _likely_encoding(error.object)
         advice = f" It reads as {likely}: try --encoding {likely}." if likely else " Name it with --encoding."
-        raise InputError(f"{name}, near line {number + 1}: the byte 0x{bad} is not {encoding}.{advice}") from None
+        raise InputError(f"{name}:{number}: the byte 0x{bad} is not {encoding}.{advice}") from None
+    except UnicodeError as error:
+        raise InputError(f"{name} is not {encoding} ({error}). Name it with --encoding.") from None
+
+
+def _not_text(name: str, number: int, encoding: str) -> str:
+    return f"{name}:{number} holds a zero byte: it is no text file in {encoding}"
+
+
+def _num_line_ends(text: str) -> int:
+    return text.count("\n") + text.count("\r") - text.count("\r\n")
+
+
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_COMMON_CHINESE = frozenset("的一是不了在有人我他这中大来上国说们到个为以子和你地出道也时年得就那要下生会自着去之过家学没对")
 
 
 def _likely_encoding(sample: bytes) -> str | None:
-    if sample[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    """What a block of bytes could be; it may begin and end amid a character."""
+    if sample.startswith(_UTF_16_MARKS):
         return "utf-16"
-    for encoding in _LIKELY_ENCODINGS:
-        try:
-            text = sample[: len(sample) // 2 * 2].decode(
-                encoding, errors="strict" if encoding == "cp1252" else "ignore"
-            )
-        except UnicodeDecodeError:
-            continue
-        if encoding == "cp1252" or sum("\u4e00" <= c <= "\u9fff" for c in text) > len(text) * 0.2:
-            return encoding
-    return None
+    # what is Russian, Korean, Big5 reads as rare Chinese characters
+    chinese = [c for c in sample.decode("gb18030", errors="replace") if "\u4e00" <= c <= "\u9fff"]
+    if sum(c in _COMMON_CHINESE for c in chinese) > 0.05 * len(chinese):
+        return "gb18030"
+    western = sample.decode("cp1252", errors="replace")
+    num_marked = sum(not c.isascii() for c in western)
+    return "cp1252" if "\ufffd" not in western and num_marked < 0.3 * len(western) else None

@@ -14,32 +14,27 @@ from typing import Literal
 LineMeaning = Literal["sentence", "paragraph", "wrapped"]
 
 _CLOSING = "\"'”’»›」』）)\\]】》"
-_END = re.compile(
-    rf"""
-      (?P<wide>[。！？!?；…]*[。！？][。！？!?…]*[{_CLOSING}]*)       # Chinese: no space need follow
-    | (?P<narrow>[.!?…]+[{_CLOSING}]*)(?=\s)                        # others: a space must follow
-    """,
-    re.VERBOSE,
-)
+_END = re.compile(rf"(?:[.!?…。！？]+[{_CLOSING}]*)+")
+_WIDE = re.compile("[。！？]")  # no space need follow these
 _ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st sr jr rev hon gen col maj capt lt sgt gov sen rep pres vs etc al ca cf fig figs "
-    "no nos vol pp p ed eds inc ltd co corp dept univ approx jan feb mar apr jun jul aug sep sept oct nov dec "
-    "e.g i.e".split()
+    "mr mrs ms dr prof st sr jr rev hon gen col maj capt lt sgt gov sen rep pres vs etc al ca cf "
+    "ed eds inc ltd co corp dept univ approx jan feb mar apr jun jul aug sep sept oct nov dec e.g i.e".split()
 )
+_BEFORE_NUMBERS = frozenset("no nos vol p pp fig figs".split())  # abbreviations before a number only
 _LAST_WORD = re.compile(r"([^\s(“\"'‘]+)$")
-_STARTS_LOWER = re.compile(r"\s+[\"'“‘(]*[a-zà-öø-ÿ]")
+_NEXT = re.compile(r"\s+[\"'“‘„«(]*(\w?)")
 
 
 def split_sentences(text: str) -> list[str]:
     """Cut running text at the ends of sentences; nothing but white space is lost.
 
     A full stop ends a sentence if white space and then no small letter follows, and the word
-    before it is neither a known abbreviation nor one capital letter. ``。！？`` end one wherever
-    they stand, with the quotes that close after them.
+    before it is neither a known abbreviation nor ends in a capital letter that stands alone
+    (``J. K.``, ``U.S.``). ``。！？`` end one wherever they stand, with the quotes that close after them.
     """
     sentences, start = [], 0
     for match in _END.finditer(text):
-        if match["narrow"] and not _ends_sentence(text, match):
+        if not _WIDE.search(match[0]) and not _ends_sentence(text, match):
             continue
         sentences.append(text[start : match.end()].strip())
         start = match.end()
@@ -48,16 +43,19 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _ends_sentence(text: str, match: re.Match[str]) -> bool:
-    if _STARTS_LOWER.match(text, match.end()):
+    following = _NEXT.match(text, match.end())
+    if following is None or following[1].islower():
         return False
-    if match["narrow"] != ".":
+    if match[0] != ".":
         return True
     # abbreviations are short: looking back further would make long lines slow
     word = _LAST_WORD.search(text, max(0, match.start() - 24), match.start())
     if word is None:
         return True
-    is_initial = len(word[1]) == 1 and word[1].isupper()
-    return not is_initial and word[1].lower() not in _ABBREVIATIONS
+    last_letters = word[1].rpartition(".")[2]
+    is_initial = len(last_letters) == 1 and last_letters.isupper()
+    is_number_near = following[1].isdigit() and word[1].lower() in _BEFORE_NUMBERS
+    return not (is_initial or is_number_near or word[1].lower() in _ABBREVIATIONS)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Text to tokens, with offsets: words, characters, or what stands between spaces.
 
 A tokenizer is named by a `TokenizerConfig`, which goes into the model's ``config.json`` with the
-version of what does the cutting: embedding cuts as training did. NFC belongs here: tokens are
-normalised, offsets count in the text as it was given.
+version of what does the cutting: embedding cuts as training did. NFC belongs here: a text is
+normalised and then cut, offsets count in the text as it was given.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import re
 import unicodedata
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -50,12 +51,44 @@ class Tokenizer(ABC):
     config: TokenizerConfig
 
     @abstractmethod
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where the tokens of a text in NFC begin and end; white space is never part of a token."""
+
     def tokenize(self, text: str) -> list[Token]:
-        """The tokens of a text with their offsets; white space is never part of a token."""
+        """The tokens of a text with their offsets."""
+        if unicodedata.is_normalized("NFC", text):
+            return [Token(text[start:end], start, end) for start, end in self.spans(text)]
+        normal, starts, ends = _normalised(text)
+        return [Token(normal[start:end], starts[start], ends[end - 1]) for start, end in self.spans(normal)]
 
     def split(self, text: str) -> Sentence:
         """The tokens of a text without offsets: the same texts, sooner."""
-        return [token.text for token in self.tokenize(text)]
+        normal = unicodedata.normalize("NFC", text)
+        return [normal[start:end] for start, end in self.spans(normal)]
+
+
+def _normalised(text: str) -> tuple[str, list[int], list[int]]:
+    """A text in NFC, and from where to where each of its characters stood before."""
+    pieces: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for match in _composable().finditer(text):
+        piece, (start, end) = unicodedata.normalize("NFC", match[0]), match.span()
+        pieces.append(piece)
+        if piece == match[0]:
+            starts += range(start, end)
+            ends += range(start + 1, end + 1)
+        else:
+            starts += [start] * len(piece)
+            ends += [end] * len(piece)
+    return "".join(pieces), starts, ends
+
+
+@functools.cache
+def _composable() -> re.Pattern[str]:
+    """Pieces that NFC changes one by one: a letter with its marks, a Korean syllable in its parts."""
+    korean = r"[\u1100-\u1112\uac00-\ud7a3][\u1161-\u1175]?[\u11a8-\u11c2]?"
+    return re.compile(rf"\s|(?:{korean}|\S)[{_marks()}]*")
 
 
 class PatternTokenizer(Tokenizer):
@@ -65,15 +98,13 @@ class PatternTokenizer(Tokenizer):
         self.config = config
         self._pattern = pattern
 
-    def tokenize(self, text: str) -> list[Token]:
-        """The matches of the pattern with their offsets."""
-        return [Token(unicodedata.normalize("NFC", match[0]), *match.span()) for match in self._pattern.finditer(text)]
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where the pattern matches."""
+        return (match.span() for match in self._pattern.finditer(text))
 
     def split(self, text: str) -> Sentence:
         """The matches of the pattern."""
-        if unicodedata.is_normalized("NFC", text):
-            return self._pattern.findall(text)
-        return super().split(text)
+        return self._pattern.findall(unicodedata.normalize("NFC", text))
 
 
 class ChineseWords(Tokenizer):
@@ -82,33 +113,32 @@ class ChineseWords(Tokenizer):
     rjieba knows no English: it would cut ``U.S.`` and ``didn't`` at every mark.
     """
 
-    _CHINESE = re.compile(r"[\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
-
     def __init__(self, config: TokenizerConfig) -> None:
         import rjieba  # loads its dictionary
 
         self.config = config
         self._cut: Callable[[str], list[str]] = rjieba.cut
         self._other = word_pattern()
+        self._chinese = re.compile(
+            r"([\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)"
+            rf"[{_marks()}]*"  # the last word takes the marks that follow
+        )
 
-    def tokenize(self, text: str) -> list[Token]:
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Runs of Chinese characters by rjieba, everything between them by the word pattern."""
-        tokens: list[Token] = []
         end = 0
-        for run in self._CHINESE.finditer(text):
-            tokens += self._between(text, end, run.start())
-            start = run.start()
-            for word in self._cut(run[0]):
-                tokens.append(Token(unicodedata.normalize("NFC", word), start, start + len(word)))
+        for run in self._chinese.finditer(text):
+            yield from self._between(text, end, run.start())
+            *words, _ = self._cut(run[1])
+            start, end = run.span()
+            for word in words:
+                yield start, start + len(word)
                 start += len(word)
-            end = run.end()
-        return tokens + self._between(text, end, len(text))
+            yield start, end
+        yield from self._between(text, end, len(text))
 
-    def _between(self, text: str, start: int, end: int) -> list[Token]:
-        return [
-            Token(unicodedata.normalize("NFC", match[0]), *match.span())
-            for match in self._other.finditer(text, start, end)
-        ]
+    def _between(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        return (match.span() for match in self._other.finditer(text, start, end))
 
 
 @functools.cache
@@ -132,23 +162,32 @@ def _is_mark(point: int) -> bool:
 
 
 @functools.cache
+def _character() -> str:
+    """The pattern of one character as a reader counts: with its marks; an emoji with all its parts."""
+    marks = rf"[{_marks()}\U0001f3fb-\U0001f3ff]*"  # these five are the colours of skin
+    flag = r"[\U0001f1e6-\U0001f1ff]{2}"
+    return rf"(?:{flag}|\S){marks}(?:(?<=\u200d)[^\w\s]{marks})*"
+
+
+@functools.cache
 def word_pattern() -> re.Pattern[str]:
     """Words of languages that put spaces between them, cut as the Penn Treebank cuts English.
 
     ``didn't`` gives ``did n't``, ``bank's`` gives ``bank 's``; ``U.S.``, ``3.5``, ``1,000`` and
-    ``well-known`` stay whole; every other mark is a token of its own.
+    ``well-known`` stay whole; every other mark is a token of its own, an emoji is one.
     """
     letter = rf"[\w{_marks()}]"
+    negation = rf"[nN]['’][tT](?!{letter})"
     return re.compile(
         rf"""
-          (?:[^\W\d_]\.){{2,}}                        # U.S.
-        | n['’]t\b                                    # the second half of didn't
-        | ['’](?:s|re|ve|ll|d|m|S|RE|VE|LL|D|M)\b     # 's
-        | \d+(?:[.,:/]\d+)+                           # 1,000.50, 12:30
-        | {letter}+?(?=n['’]t\b)                      # the first half of didn't
-        | {letter}+(?:[-‐·]{letter}+)*                # well-known
-        | \.{{2,}} | -{{2,}} | —+ | …+                # ... -- ——
-        | \S
+          (?:[^\W\d_]\.){{2,}}[{_marks()}]*                   # U.S.
+        | {negation}                                         # the second half of didn't
+        | ['’](?:s|re|ve|ll|d|m|S|RE|VE|LL|D|M)(?!{letter})  # 's
+        | \d+(?:[.,:/]\d+)+[{_marks()}]*                     # 1,000.50, 12:30
+        | {letter}+?(?={negation})                           # the first half of didn't
+        | {letter}+(?:[-‐·]{letter}+)*                       # well-known
+        | (?:\.{{2,}} | -{{2,}} | —+ | …+)[{_marks()}]*       # ... -- ——
+        | {_character()}
         """,
         re.VERBOSE,
     )
@@ -165,11 +204,18 @@ def _words(config: TokenizerConfig) -> Tokenizer:
     return PatternTokenizer(word_pattern(), config)
 
 
-_UNSPACED = {"ja", "th", "lo", "km", "my", "bo"}
+_UNSPACED = {  # languages that put no spaces between words, and the letters they are known by
+    "ja": "\u3040-\u30ff",
+    "th": "\u0e00-\u0e7f",
+    "lo": "\u0e80-\u0eff",
+    "bo": "\u0f00-\u0fff",
+    "my": "\u1000-\u109f",
+    "km": "\u1780-\u17ff",
+}
 _PATTERN_VERSION = "1"
 _MAKERS: dict[str, Callable[[TokenizerConfig], Tokenizer]] = {
     "words": _words,
-    "characters": lambda config: PatternTokenizer(re.compile(rf"\S[{_marks()}]*"), config),
+    "characters": lambda config: PatternTokenizer(re.compile(_character()), config),
     "whitespace": lambda config: PatternTokenizer(re.compile(r"\S+"), config),
 }
 
@@ -183,11 +229,16 @@ def _version(name: str, language: str) -> str:
 def make_tokenizer(name: TokenizerName, *, language: str) -> Tokenizer:
     """A tokenizer in the version that is installed.
 
+    Args:
+        name: ``words``, ``characters`` or ``whitespace``.
+        language: ``en``, ``zh``, ...; a region or a script behind it (``zh-CN``) changes nothing.
+
     Raises:
         InputError: if the name is unknown, or no words of this language can be found.
     """
     if name not in _MAKERS:
         raise InputError(f"unknown tokenizer {name!r}.{nearest(name, _MAKERS)} Known: {', '.join(_MAKERS)}")
+    language = re.split("[-_]", language.lower())[0]
     return _MAKERS[name](TokenizerConfig(name, language, _version(name, language)))
 
 
@@ -207,22 +258,31 @@ def detect_language(texts: Iterable[str], *, sample: int = 200_000) -> str:
     """``zh`` if a fifth of the letters are Chinese characters and no kana is near, else ``en``.
 
     Only what tells the tokenizers apart matters here: ``en`` stands for every language that
-    parts its words by spaces.
+    parts its words by spaces, and those that do not are known by their letters.
 
     Args:
         texts: lines or sentences.
         sample: how many characters to look at.
     """
-    letters = chinese = kana = 0
+    seen: Counter[str] = Counter()
     for text in texts:
-        letters += sum(map(str.isalpha, text))
-        chinese += sum("\u3400" <= character <= "\u9fff" for character in text)
-        kana += sum("\u3040" <= character <= "\u30ff" for character in text)
-        if letters >= sample:
+        seen.update(text[:sample])
+        sample -= len(text)
+        if sample <= 0:
             break
-    if kana * 20 > letters:
-        return "ja"
-    return "zh" if chinese * 5 > letters else "en"
+    letters = {character: count for character, count in seen.items() if character.isalpha()}
+
+    def share(letter_range: str) -> float:
+        is_inside = re.compile(f"[{letter_range}]").match
+        return sum(count for letter, count in letters.items() if is_inside(letter)) / sum(letters.values())
+
+    if not letters:
+        return "en"
+    for language, letter_range in _UNSPACED.items():
+        # Japanese is written in Chinese characters too
+        if share(letter_range) > (0.05 if language == "ja" else 0.2):
+            return language
+    return "zh" if share("\u3400-\u9fff") > 0.2 else "en"
 
 
 def is_cut_by_spaces(text: str) -> bool:

@@ -1,11 +1,13 @@
 r"""The types that a language model can predict, sorted by falling count.
 
 The file is ``vocabulary.txt``: one ``type TAB count`` a line, ``<S> </S> <UNK>`` first, then by
-falling counts; tab, line feed, carriage return and backslash are written ``\t \n \r \\``.
+falling counts; tab, line feed, carriage return and backslash are written ``\t \n \r \\``, and a
+lone surrogate, which UTF-8 cannot hold, is written ``\ud800``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -106,35 +108,31 @@ class Vocabulary:
             with path.open(encoding="utf-8", newline="\n") as lines:
                 for number, line in enumerate(lines, start=1):
                     type_, tab, count = line.rstrip("\n").rpartition("\t")
-                    if not tab or not (count.isascii() and count.isdigit()):
+                    if not tab or not re.fullmatch("[0-9]{1,18}", count):
                         raise ModelError(f"{path}:{number}: expected a type, a tab and a count")
                     types.append(unescape(type_))
                     counts.append(int(count))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise MissingPathError(f"{path} is not there: the model folder is incomplete") from None
         except UnicodeDecodeError as error:
             raise ModelError(f"{path} is not UTF-8 ({error.reason}): is it damaged?") from None
         return cls(types, counts)
 
 
-_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-_UNESCAPES = {escaped[1]: plain for plain, escaped in _ESCAPES.items()}
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_ESCAPED = re.compile(r"\\([\\tnr]|u[0-9a-f]{4})")
+_PLAIN = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 
 
 def escape(type_: str) -> str:
     """Write a type so that it takes one field of one line."""
     if type_.isalnum():
         return type_
-    # a lone surrogate has no UTF-8 form; it is replaced, as readers of the file could not hold it
-    type_ = type_.encode("utf-8", errors="replace").decode("utf-8")
-    return "".join(_ESCAPES.get(character, character) for character in type_)
+    return type_.translate(_ESCAPES).encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def unescape(field: str) -> str:
-    """Undo `escape`."""
+    """Undo `escape`; a backslash that begins no escape stands for itself."""
     if "\\" not in field:
         return field
-    parts, characters = [], iter(field)
-    for character in characters:
-        parts.append(_UNESCAPES.get(next(characters, "\\"), "\\") if character == "\\" else character)
-    return "".join(parts)
+    return _ESCAPED.sub(lambda match: _PLAIN.get(match[1]) or chr(int(match[1][1:], 16)), field)

@@ -33,7 +33,7 @@ PRESETS: dict[str, Preset] = {
         char_cnn=CharCNNConfig(filters=((1, 32), (2, 32), (3, 64), (4, 128))),
         rows=32,
         num_samples=2048,
-        learning_rate=4e-3,
+        learning_rate=8e-3,
         enough_tokens=0,
     ),
     "small": Preset(
@@ -42,7 +42,7 @@ PRESETS: dict[str, Preset] = {
         char_cnn=CharCNNConfig(filters=_PUBLISHED_FILTERS),
         rows=64,
         num_samples=4096,
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         enough_tokens=5_000_000,
     ),
     "medium": Preset(
@@ -51,7 +51,7 @@ PRESETS: dict[str, Preset] = {
         char_cnn=CharCNNConfig(filters=_PUBLISHED_FILTERS),
         rows=96,
         num_samples=8192,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         enough_tokens=100_000_000,
     ),
     "original": Preset(
@@ -60,7 +60,7 @@ PRESETS: dict[str, Preset] = {
         char_cnn=CharCNNConfig(filters=_PUBLISHED_FILTERS, num_highways=2),
         rows=128,
         num_samples=8192,
-        learning_rate=7e-4,
+        learning_rate=1e-3,
         enough_tokens=500_000_000,
     ),
 }

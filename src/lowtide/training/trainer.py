@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lowtide.embeddings.encoder import Encoder, run_batch
-from lowtide.embeddings.language_model import LanguageModel, Perplexity
+from lowtide.embeddings.language_model import LanguageModel, Perplexity, unigram_perplexity
 from lowtide.errors import TrainingError
 from lowtide.model import BiLM, LogUniformSampler, Softmax
 from lowtide.progress import progress
@@ -242,7 +242,10 @@ class Trainer:
                 self.position, best_perplexity=perplexity.mean, best_step=self.position.step
             )
         self.position = dataclasses.replace(self.position, seconds=time.monotonic() - started)
-        self._log(log_file, valid_forward=perplexity.forward, valid_backward=perplexity.backward, is_best=is_best)
+        values: dict[str, float] = {"valid_forward": perplexity.forward, "valid_backward": perplexity.backward}
+        if self.position.step == 0:
+            values["valid_unigram"] = unigram_perplexity(self.vocabulary, self._valid)
+        self._log(log_file, **values, is_best=is_best)
         log.info(
             "%5.1f %%  %s tokens  held-out perplexity %.1f forward, %.1f backward",
             100 * min(self.position.tokens / self.settings.budget_tokens, 1.0),

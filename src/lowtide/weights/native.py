@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lowtide.config import from_json, to_json
-from lowtide.errors import MissingPathError, ModelError
+from lowtide.errors import MissingPathError, ModelError, WriteError
 from lowtide.files import read_json, write_json, written_whole
 from lowtide.model import BiLM, BiLMConfig, Softmax
 from lowtide.text.characters import ByteSpelling, Spelling, SymbolSpelling
@@ -131,9 +131,19 @@ def load_softmax(model: StoredModel) -> Softmax:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors as safetensors, whole."""
+    """Write tensors as safetensors, whole.
+
+    Raises:
+        WriteError: if the file cannot be written.
+    """
     with written_whole(path) as beside:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside)
+        beside.touch()
+        mode = beside.stat().st_mode  # what the user's other files have; safetensors lets nobody else read
+        try:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside)
+        except SafetensorError as error:
+            raise WriteError(f"cannot write {path}: {error}") from None
+        beside.chmod(mode)
 
 
 def load_tensors(path: Path, module: nn.Module) -> None:

@@ -1,0 +1,177 @@
+"""The published model in float64 NumPy, written from the facts of its file format and from nothing else.
+
+Options and arrays carry the names of ``options.json`` and of the datasets in ``weights.hdf5``, in
+TensorFlow's orientation (x . W, gates in the order input, candidate, forget, output). One sentence
+at a time, one step at a time, nothing shared with the code that it judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+SENTENCE_START, SENTENCE_END, WORD_START, WORD_END, PAD = 256, 257, 258, 259, 260
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the two published files hold."""
+
+    options: Mapping[str, Any]
+    arrays: Mapping[str, Array]
+    forget_bias: float = 1.0
+    """TensorFlow adds it at run time."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What one layer of one direction remembers: the cell c and the output p, of one row."""
+
+    c: Array
+    p: Array
+
+
+def spell(token: str, max_characters: int) -> list[int]:
+    """The ids of a token after the shift by one: 0 is left for "no token here"."""
+    if token == "<S>":
+        inside = [SENTENCE_START]
+    elif token == "</S>":
+        inside = [SENTENCE_END]
+    else:
+        inside = list(token.encode("utf-8", errors="ignore"))[: max_characters - 2]
+    ids = [WORD_START, *inside, WORD_END]
+    ids += [PAD] * (max_characters - len(ids))
+    return [number + 1 for number in ids]
+
+
+def token_vector(model: Model, char_ids: Sequence[int]) -> Array:
+    """(P,): the vector of one token, before any context."""
+    options = model.options["char_cnn"]
+    table = np.concatenate([np.zeros((1, options["embedding"]["dim"])), model.arrays["char_embed"]])
+    characters = table[list(char_ids)]  # (M, E)
+    answers = []
+    for number, (width, _) in enumerate(options["filters"]):
+        weights = model.arrays[f"CNN/W_cnn_{number}"][0]  # (width, E, n)
+        windows = [characters[at : at + width] for at in range(len(characters) - width + 1)]
+        convolved = [np.tensordot(window, weights, axes=2) for window in windows]
+        largest = np.max(convolved, axis=0) + model.arrays[f"CNN/b_cnn_{number}"]
+        answers.append(np.tanh(largest) if options["activation"] == "tanh" else np.maximum(largest, 0))
+    x: Array = np.concatenate(answers)
+    for number in range(options.get("n_highway", 0)):
+        name = f"CNN_high_{number}"
+        g = _sigmoid(x @ model.arrays[f"{name}/W_carry"] + model.arrays[f"{name}/b_carry"])
+        transformed = np.maximum(x @ model.arrays[f"{name}/W_transform"] + model.arrays[f"{name}/b_transform"], 0)
+        x = g * transformed + (1 - g) * x
+    if "CNN_proj/W_proj" in model.arrays:
+        x = x @ model.arrays["CNN_proj/W_proj"] + model.arrays["CNN_proj/b_proj"]
+    return x
+
+
+def zero_states(model: Model) -> list[State]:
+    """States that remember nothing, one a layer."""
+    lstm = model.options["lstm"]
+    cell, output = lstm["dim"], min(lstm["dim"], lstm["projection_dim"])
+    return [State(np.zeros(cell), np.zeros(output)) for _ in range(lstm["n_layers"])]
+
+
+def read(
+    model: Model, direction: int, vectors: Array, states: Sequence[State], resets: Sequence[bool]
+) -> tuple[list[Array], list[State]]:
+    """Run one direction (0 forward, 1 backward) over vectors in the order in which it reads them.
+
+    Args:
+        model: the model.
+        direction: whose weights.
+        vectors: (n, P), first read first.
+        states: of every layer, before the first step.
+        resets: before which steps the state is zero.
+
+    Returns:
+        The outputs of every layer, (n, P) each, and the last states.
+    """
+    lstm = model.options["lstm"]
+    outputs: list[Array] = []
+    after: list[State] = []
+    inputs = vectors
+    for layer, state in enumerate(states):
+        read_: list[Array] = []
+        for x, is_reset in zip(inputs, resets, strict=True):
+            before = State(0 * state.c, 0 * state.p) if is_reset else state
+            state = _step(model, f"RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell", x, before)
+            read_.append(state.p)
+        result = np.array(read_)
+        if layer and lstm["use_skip_connections"]:
+            result = result + inputs  # outside the recurrence: the state never holds it
+        outputs.append(result)
+        after.append(state)
+        inputs = result
+    return outputs, after
+
+
+def _step(model: Model, name: str, x: Array, state: State) -> State:
+    lstm = model.options["lstm"]
+    both = np.concatenate([x, state.p]) @ model.arrays[f"{name}/W_0"] + model.arrays[f"{name}/B"]
+    i, j, f, o = np.split(both, 4)
+    c = _sigmoid(f + model.forget_bias) * state.c + _sigmoid(i) * np.tanh(j)
+    if lstm.get("cell_clip") is not None:
+        c = np.clip(c, -lstm["cell_clip"], lstm["cell_clip"])
+    m = _sigmoid(o) * np.tanh(c)
+    if f"{name}/W_P_0" not in model.arrays:
+        return State(c, m)  # TensorFlow clips the projection, and here is none
+    p = m @ model.arrays[f"{name}/W_P_0"]
+    if lstm.get("proj_clip") is not None:
+        p = np.clip(p, -lstm["proj_clip"], lstm["proj_clip"])
+    return State(c, p)
+
+
+def run_row(model: Model, vectors: Array, starts: Sequence[bool] | None = None) -> Array:
+    """Every layer over a row of token vectors, boundaries among them.
+
+    Args:
+        model: the model.
+        vectors: (n, P).
+        starts: where a sentence begins; the first position alone if not given.
+
+    Returns:
+        (layers, n, 2P), layer 0 (the token vector twice) first.
+    """
+    n = len(vectors)
+    begins = [at == 0 for at in range(n)] if starts is None else list(starts)
+    ends = [*begins[1:], True]
+    ahead, _ = read(model, 0, vectors, zero_states(model), begins)
+    back, _ = read(model, 1, vectors[::-1], zero_states(model), ends[::-1])
+    layers = [np.concatenate([vectors, vectors], axis=1)]
+    layers += [np.concatenate([left, right[::-1]], axis=1) for left, right in zip(ahead, back, strict=True)]
+    return np.stack(layers)
+
+
+def run_sentence(model: Model, sentence: Sequence[str]) -> Array:
+    """(layers, len(sentence) + 2, 2P): every layer of ``<S>`` w1 ... wn ``</S>``, from the letters on."""
+    length = model.options["char_cnn"]["max_characters_per_token"]
+    return run_row(
+        model, np.array([token_vector(model, spell(token, length)) for token in ["<S>", *sentence, "</S>"]])
+    )
+
+
+def probabilities(states: Array, weight: Array, bias: Array) -> Array:
+    """(n, V): the full softmax over states of one direction."""
+    logits = states @ weight.T + bias
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: Array = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return result
+
+
+def mix(layers: Array, layer_scalars: Array, gamma: float) -> Array:
+    """gamma * sum_k softmax(s)_k * layers[k]."""
+    s = np.exp(layer_scalars) / np.exp(layer_scalars).sum()
+    return gamma * sum((weight * layer for weight, layer in zip(s, layers, strict=True)), np.zeros_like(layers[0]))
+
+
+def _sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
