@@ -1,20 +1,24 @@
-"""Tiny networks with random weights, and the same weights under their published names."""
+"""Tiny networks with random weights, the same weights under their published names, and folders of them."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from model import reference
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lowtide.model import BiLM, BiLMConfig, CharCNNConfig, LSTMConfig, SymbolConfig
+from lowtide.model import BiLM, BiLMConfig, CharCNNConfig, LSTMConfig, Softmax, SymbolConfig
+from lowtide.text.tokenize import make_tokenizer
+from lowtide.text.vocabulary import Vocabulary
+from lowtide.weights.native import FORMAT_VERSION, ModelConfig, save_model
+from model import reference
 
 CHAR_CNN = CharCNNConfig(embedding_width=4, filters=((1, 3), (2, 4), (3, 5)), num_highways=1, max_characters=10)
-LSTM = LSTMConfig(cell_width=7, width=5, num_layers=2, cell_clip=0.5, projection_clip=0.4)
+LSTM = LSTMConfig(cell_width=7, width=5, num_layers=2, cell_clip=0.8, projection_clip=0.6)
 """Clips so low that random weights meet them."""
 SYMBOLS = SymbolConfig(num_symbols=11)
 BYTES = BiLMConfig(LSTM, char_cnn=CHAR_CNN)
@@ -49,7 +53,7 @@ VARIANTS = {
 SYMBOL_CONFIG = BiLMConfig(LSTM, symbols=SYMBOLS)
 
 
-def random_(module: nn.Module, *, seed: int = 0, scale: float = 0.7) -> None:
+def random_(module: nn.Module, *, seed: int = 0, scale: float = 0.5) -> None:
     """Fill every parameter, biases too, from a normal distribution."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -124,3 +128,44 @@ def _gates_as_published(rows: reference.Array) -> reference.Array:
 def _array(tensor: Tensor) -> NDArray[np.float64]:
     array: NDArray[np.float64] = tensor.detach().double().numpy()
     return array
+
+
+# -- model folders -------------------------------------------------------------------------------
+
+COUNTS = {"the": 40, "tide": 20, ".": 15, "goes": 9, "out": 9, "bank": 7, "river": 5, "潮水": 3, "退了": 3, "sat": 2}
+"""What the model of bytes has seen, in 12 sentences and with 6 more tokens."""
+ALPHABET = "ABCDEFGH"
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """A model folder, and all that was written into it."""
+
+    folder: Path
+    config: ModelConfig
+    vocabulary: Vocabulary
+    bilm: BiLM
+    softmax: Softmax
+
+
+def save(folder: Path, *, is_alphabet: bool = False, seed: int = 0) -> Saved:
+    """Write the folder of a random model: of English words spelled in bytes, or of an alphabet."""
+    if is_alphabet:
+        vocabulary = Vocabulary.from_counts(dict.fromkeys(ALPHABET, 10), num_sentences=4)
+        tokenizer = make_tokenizer("characters", language="en").config
+    else:
+        vocabulary = Vocabulary.from_counts(COUNTS, num_sentences=12, num_tokens=sum(COUNTS.values()) + 6)
+        tokenizer = make_tokenizer("words", language="en").config
+    network = bilm(SYMBOL_CONFIG if is_alphabet else BYTES, seed=seed)
+    softmax = Softmax(len(vocabulary), network.width // 2)
+    random_(softmax, seed=seed + 1, scale=1.0)
+    config = ModelConfig(
+        format_version=FORMAT_VERSION,
+        kind="elmo",
+        tokenizer=tokenizer,
+        trunk="elmo",
+        bilm=network.config,
+        preset="tiny",
+    )
+    save_model(folder, config, vocabulary, network, softmax.eval())
+    return Saved(folder, config, vocabulary, network, softmax)

@@ -154,9 +154,7 @@ def run_row(model: Model, vectors: Array, starts: Sequence[bool] | None = None) 
 def run_sentence(model: Model, sentence: Sequence[str]) -> Array:
     """(layers, len(sentence) + 2, 2P): every layer of ``<S>`` w1 ... wn ``</S>``, from the letters on."""
     length = model.options["char_cnn"]["max_characters_per_token"]
-    return run_row(
-        model, np.array([token_vector(model, spell(token, length)) for token in ["<S>", *sentence, "</S>"]])
-    )
+    return run_row(model, np.array([token_vector(model, spell(token, length)) for token in ["<S>", *sentence, "</S>"]]))
 
 
 def probabilities(states: Array, weight: Array, bias: Array) -> Array:
@@ -168,9 +166,10 @@ def probabilities(states: Array, weight: Array, bias: Array) -> Array:
 
 
 def mix(layers: Array, layer_scalars: Array, gamma: float) -> Array:
-    """gamma * sum_k softmax(s)_k * layers[k]."""
+    """gamma * sum_k softmax(s)_k * layers[k], of (layers, tokens, width)."""
     s = np.exp(layer_scalars) / np.exp(layer_scalars).sum()
-    return gamma * sum((weight * layer for weight, layer in zip(s, layers, strict=True)), np.zeros_like(layers[0]))
+    mixed: Array = gamma * np.sum(s[:, None, None] * layers, axis=0)
+    return mixed
 
 
 def _sigmoid(x: Array) -> Array:

@@ -36,9 +36,9 @@ from lowtide.pictures.drawing import (
 Matrix: TypeAlias = Sequence[Sequence[float]] | npt.NDArray[Any]
 
 WIDTH = 560  # of charts and maps; a heat map is as wide as its cells
-END_ROOM, ROW_ROOM, COLUMN_ROOM, POINT_ROOM, BAR_ROOM = 150, 150, 92, 130, 210  # the longest labels, by their place
+END_ROOM, ROW_ROOM, COLUMN_ROOM, POINT_ROOM, BAR_ROOM = 180, 126, 104, 130, 250  # the longest labels, by their place
 DASHES = ("none", "7 4", "2 4", "9 4 2 4")
-FLIP = 0.655  # the heat above which numbers take the other ink: 4.5:1 on both sides, in both modes
+DARK_FLIP, LIGHT_FLIP = 0.515, 0.745  # the heat above which a number takes the other ink in each mode: always 4.5:1
 
 
 def line_chart(
@@ -82,11 +82,11 @@ def line_chart(
 
     ends = []  # of every line: name, x, y, colour
     for name, height in heights.items():
-        y = bottom if math.isnan(height) else y_at(height)
-        shown = tip(f"{name}: {_said(height)}")
-        parts.append(
-            f'<path class="level" d="M{left:.1f} {y:.1f}H{right:.1f}">{shown}</path>' if height == height else ""
-        )
+        y = bottom
+        if not math.isnan(height):
+            y = y_at(height)
+            shown = tip(f"{name}: {_said(height)}")
+            parts.append(f'<path class="level" d="M{left:.1f} {y:.1f}H{right:.1f}">{shown}</path>')
         ends.append((name, right, y, "var(--muted)"))
     for index, (name, points) in enumerate(lines.items()):
         colour, dash = f"var(--c{index % 6})", DASHES[index // 6 % len(DASHES)]
@@ -127,7 +127,7 @@ def _line(name: str, places: Sequence[tuple[float, float] | None], style: str) -
     trace = ""
     for before, place in zip([None, *places], places, strict=False):
         if place:
-            trace += f"{'L' if before else 'M'}{place[0]:.1f} {place[1]:.1f}"
+            trace += f"L{place[0]:.1f} {place[1]:.1f}" if before else f"M{place[0]:.1f} {place[1]:.1f}h0"  # h0: a dot
     return f'<path class="line" style="{style}" d="{trace}">{tip(name)}</path>' if trace else ""
 
 
@@ -175,7 +175,7 @@ def heat_map(
     decimals = 2 if high - low <= 5 else 1 if high - low <= 50 else 0
     longest = max((width_of(number(value, decimals), 11) for row in rows for value in row), default=0)
     across, down = (max(32, longest + 10), 28) if show_values else (22, 22)
-    left = min(max((width_of(label, SIZE) for label in row_labels), default=0), ROW_ROOM) + 10
+    left = max(width_of(shorten(text, ROW_ROOM), SIZE) for text in [*row_labels, number(low, decimals)]) + 10
     turn, above, beside = _column_room(column_labels, across)
     width = max(left + across * len(column_labels) + beside, 260)
     parts, top = write_title(title, width, size=14)
@@ -184,26 +184,36 @@ def heat_map(
     for index, label in enumerate(column_labels):
         x, anchor = left + across * (index + 0.5), "start" if turn else "middle"
         parts.append(write(x + (3 if turn else 0), top - 7, label, anchor=anchor, room=COLUMN_ROOM, turn=turn))
-    for y, label, row in zip((top + down * index for index in range(len(rows))), row_labels, rows, strict=True):
+    for index, (label, row) in enumerate(zip(row_labels, rows, strict=True)):
+        y = top + down * index
         parts.append(write(left - 8, y + down / 2 + 4, label, anchor="end", room=ROW_ROOM))
-        for x, column, value in zip(
-            (left + across * index for index in range(len(row))), column_labels, row, strict=True
-        ):
+        for at, (column, value) in enumerate(zip(column_labels, row, strict=True)):
             heat, text = _heat(value, low, high), number(value, decimals)
-            css = 'class="empty cell"' if heat is None else f'class="cell" fill-opacity="{heat:.2f}"'
-            place = f'x="{x + 1:.1f}" y="{y + 1:.1f}" width="{across - 2:.1f}" height="{down - 2}" rx="2"'
-            parts.append(f"<rect {css} {place}>{tip(f'{label} × {column}: {text}')}</rect>")
-            if show_values and heat is not None:
-                css = "number high" if heat > FLIP else "number low"
-                parts.append(write(x + across / 2, y + down / 2 + 4, text, css=css, anchor="middle"))
-
+            box = (left + across * at, y, across, down)
+            parts.append(_cell(box, heat, what=f"{label} × {column}: {text}", text=text if show_values else ""))
     bottom = top + down * len(rows) + 14
-    for step in range(20):
-        place = f'x="{left + 1 + 5 * step:.1f}" y="{bottom:.1f}" width="5" height="8"'
-        parts.append(f'<rect class="ramp" {place} fill-opacity="{_heat(step, 0, 19):.2f}"/>')
-    parts.append(write(left - 8, bottom + 8, number(low, decimals), css="muted", anchor="end"))
-    parts.append(write(left + 108, bottom + 8, number(high, decimals), css="muted"))
+    parts += _ramp(left, bottom, number(low, decimals), number(high, decimals))
     return svg(width, bottom + 12, title, parts)
+
+
+def _ramp(x: float, y: float, low: str, high: str) -> Iterator[str]:
+    """Draw what the strengths of the cells mean, from low to high."""
+    yield write(x - 8, y + 8, low, css="muted", anchor="end")
+    for step in range(20):
+        place = f'x="{x + 1 + 5 * step:.1f}" y="{y:.1f}" width="5" height="8"'
+        yield f'<rect class="ramp" {place} fill-opacity="{_heat(step, 0, 19):.2f}"/>'
+    yield write(x + 108, y + 8, high, css="muted")
+
+
+def _cell(box: tuple[float, float, float, float], heat: float | None, *, what: str, text: str) -> str:
+    """Draw a cell of a heat map in its box (x, y, width, height), and its number in the ink that can be read on it."""
+    x, y, across, down = box
+    place = f'x="{x + 1:.1f}" y="{y + 1:.1f}" width="{across - 2:.1f}" height="{down - 2:.1f}" rx="2"'
+    if heat is None:
+        return f'<rect class="empty cell" {place}>{tip(what)}</rect>'
+    ink = "low" if heat < DARK_FLIP else "between" if heat < LIGHT_FLIP else "high"
+    number_in = write(x + across / 2, y + down / 2 + 4, text, css=f"number {ink}", anchor="middle") if text else ""
+    return f'<rect class="cell" fill-opacity="{heat:.2f}" {place}>{tip(what)}</rect>{number_in}'
 
 
 def _column_room(labels: Sequence[str], across: float) -> tuple[int, float, float]:
@@ -211,18 +221,19 @@ def _column_room(labels: Sequence[str], across: float) -> tuple[int, float, floa
     widths = [width_of(shorten(label, COLUMN_ROOM), SIZE) for label in labels]
     if max(widths, default=0) <= across - 2:
         return 0, 24, 0
-    slope = math.radians(55)
+    slope = math.radians(60)
     beside = max(wide * math.cos(slope) - across * (index + 0.5) for index, wide in enumerate(reversed(widths)))
-    return -55, 24 + max(widths) * math.sin(slope), max(beside, 0) + 6
+    return -60, 24 + max(widths) * math.sin(slope), max(beside, 0) + 6
 
 
 def _heat(value: float, low: float, high: float) -> float | None:
     """How strong a cell is drawn, in hundredths from 0.04 to 1; None where it is empty."""
     if math.isnan(value):
         return None
-    if not high > low:
+    low, high = cut(low), cut(high)
+    if not low < high:
         return 0.5
-    return round(0.04 + 0.96 * (min(max(value, low), high) / 2 - low / 2) / (high / 2 - low / 2), 2)
+    return round(0.04 + 0.96 * (min(max(value, low), high) - low) / (high - low), 2)
 
 
 def token_map(points: Matrix, *, labels: Sequence[str], groups: Sequence[str], title: str) -> str:
@@ -260,21 +271,22 @@ def token_map(points: Matrix, *, labels: Sequence[str], groups: Sequence[str], t
     low_y, high_y = min((y for _, y, *_ in tokens), default=0), max((y for _, y, *_ in tokens), default=0)
     unit = max((high_x - low_x) / room, (high_y - low_y) / (0.8 * room)) or 1  # of the plane, per unit of the picture
     height = max((high_y - low_y) / unit, 0.4 * room)
-    middle = (WIDTH / 2 - (low_x + high_x) / 2 / unit, top + 36 + height / 2 + (low_y + high_y) / 2 / unit)
-    places = [(middle[0] + x / unit, middle[1] - y / unit) for x, y, *_ in tokens]
+    middle, centre = (low_x + high_x) / 2, (low_y + high_y) / 2
+    places = [(WIDTH / 2 + (x - middle) / unit, top + 36 + height / 2 - (y - centre) / unit) for x, y, *_ in tokens]
     bottom = top + height + 72
+    size = round(max(min(math.sqrt(200 / max(len(tokens), 1)), 1), 0.4), 2)  # of the marks: smaller where they are many
 
     parts.append(f'<rect class="rule" x=".5" y="{top:.1f}" width="{WIDTH - 1}" height="{bottom - top:.1f}" rx="8"/>')
     for place, (_, _, label, group) in zip(places, tokens, strict=True):
         shape, colour = looks[group]
-        parts.append(mark(shape, *place, colour, f"{label} ({group})"))
+        parts.append(mark(shape, *place, colour, f"{label} ({group})", size=size))
     parts += _point_labels(places, [label for _, _, label, _ in tokens], top, bottom)
     return svg(WIDTH, bottom + 2, title, parts, grows=True)
 
 
 def _legend(looks: Mapping[str, tuple[str, str]], top: float, parts: list[str]) -> float:
     """Add the groups to the parts, in as many rows as they need; return their height."""
-    x, y = 6.0, top + 12
+    x, y = 6.0, top + 16
     for group, (shape, colour) in looks.items():
         wide = min(width_of(group, LARGE), WIDTH - 20) + 36
         if x > 6 and x + wide - 24 > WIDTH:

@@ -15,6 +15,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 SIZE, LARGE = 12, 15  # of letters: natural, and on narrow screens, where a chart shrinks and its letters must not
 HUGE = 1e150  # numbers are cut to this size, so that no range overflows
+PIECE = re.compile(
+    r"\[[^\[\]]*\]\s*|[^\s\u2e80-\uffef\[]+\s*|.", re.DOTALL
+)  # what is not parted: a word, a Chinese letter
+FORBIDDEN = re.compile(
+    "[^\t\n\r -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)  # in XML 1.0, and what it discourages
 
 CIRCLE = "M0-5A5 5 0 1 1 0 5A5 5 0 1 1 0-5Z"
 MARKERS = (
@@ -27,25 +33,28 @@ MARKERS = (
 )
 
 # Six colours to a mode, chosen by search: 4.5:1 to the paper (they colour text, too), and at least 0.09 apart in Oklab
-# for full, red-blind, green-blind and blue-blind sight. Media queries, not scripts, choose the mode.
+# for full, red-blind, green-blind and blue-blind sight. Nothing is set outside the class: a picture may be a guest in
+# somebody else's page.
 STYLE = """<style>
-:root{color-scheme:light dark;--paper:#fbfdfd;--ink:#13232b;--muted:#4f626c;--rule:#d6e1e5;--sand:#eef4f6;
+.lowtide{color-scheme:light dark;--paper:#fbfdfd;--ink:#13232b;--muted:#4f626c;--rule:#d6e1e5;--sand:#eef4f6;
 --accent:#0a6a82;--c0:#1f6fda;--c1:#976b12;--c2:#ca397c;--c3:#0f562f;--c4:#4f2789;--c5:#580502;
---heat:#00364d;--on-low:#000;--on-high:#fff;
+--heat:#00517a;--on-low:#000;--on-high:#fff;
 --font:system-ui,"Noto Sans CJK SC","Noto Sans SC","PingFang SC","Microsoft YaHei","WenQuanYi Zen Hei",sans-serif}
-@media screen and (prefers-color-scheme:dark){:root{
+@media screen and (prefers-color-scheme:dark){.lowtide{
 --paper:#0d1920;--ink:#e3edf1;--muted:#9fb3bd;--rule:#2b3e49;--sand:#13242d;
---accent:#62c6de;--c0:#3fa0f5;--c1:#f2a13c;--c2:#ec548a;--c3:#46e8cc;--c4:#a06ff5;--c5:#fbf07a;
---heat:#5ab3cf;--on-low:#fff;--on-high:#000}}
+--accent:#62c6de;--c0:#36b1d6;--c1:#f7a24b;--c2:#ec548a;--c3:#46fce4;--c4:#9668e9;--c5:#fbf637;
+--heat:#86dcf2;--on-low:#fff;--on-high:#000}}
 .tide{display:block;width:100%;height:auto;background:var(--paper)}
 .tide text{font:12px var(--font);fill:var(--ink);unicode-bidi:plaintext;font-variant-numeric:tabular-nums}
 .tide .title{font-size:14px;font-weight:600}
 .tide .muted{fill:var(--muted)}
 .tide .rule{stroke:var(--rule);fill:none}
 .tide .cell,.tide .ramp{fill:var(--heat)}
+.tide .ramp{shape-rendering:crispEdges}
 .tide .empty{fill:none;stroke:var(--rule)}
 .tide .number{font-size:11px;pointer-events:none}
 .tide .low{fill:var(--on-low)}
+.tide .between{fill:#000}
 .tide .high{fill:var(--on-high)}
 .tide .bar{fill:var(--accent)}
 .tide .level{stroke:var(--muted);stroke-dasharray:5 4}
@@ -59,7 +68,7 @@ STYLE = """<style>
 
 def escape(text: object) -> str:
     """Make any text fit for XML and HTML; control characters, which XML 1.0 forbids, are dropped."""
-    return html.escape(re.sub("[^\t\n\r -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", str(text)))
+    return html.escape(FORBIDDEN.sub("", str(text)))
 
 
 def svg(width: float, height: float, title: str, parts: Iterable[str], *, grows: bool = False) -> str:
@@ -72,9 +81,9 @@ def svg(width: float, height: float, title: str, parts: Iterable[str], *, grows:
         parts: what is drawn, from back to front.
         grows: letters grow on narrow screens, and pieces of class ``wide`` are left out there.
     """
-    least, most = (0.6, 1.25) if grows else (0.85, 1.2)
+    least, most = (0.6, 1.25) if grows else (0.75, 1.2)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="tide{" grows" if grows else ""}" width="{width:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="lowtide tide{" grows" if grows else ""}" width="{width:.0f}" '
         f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(title)}" '
         f'style="min-width:{least * width:.0f}px;max-width:{most * width:.0f}px">{STYLE}{"".join(parts)}</svg>'
     )
@@ -108,14 +117,13 @@ def write(
 def write_title(text: str, width: float, *, size: float) -> tuple[list[str], float]:
     """Write a title of up to three lines; also return where the picture begins below it."""
     lines = [""]
-    for piece in re.findall(r"[^\s\u2e80-\uffef]+\s*|.", text, flags=re.DOTALL):
+    for piece in PIECE.findall(text):
         if lines[-1] and len(lines) < 3 and width_of(lines[-1] + piece, size) > width:
             lines.append("")
         lines[-1] += piece
     room = width * SIZE / size
-    return [write(0, 18 + 20 * row, line, css="title", room=room) for row, line in enumerate(lines)], 20.0 * len(
-        lines
-    ) + 4
+    parts = [write(0, 18 + 20 * row, line, css="title", room=room) for row, line in enumerate(lines)]
+    return parts, 20.0 * len(lines) + 4
 
 
 def mark(shape: str, x: float, y: float, colour: str, text: str, *, size: float = 1) -> str:
@@ -134,26 +142,28 @@ def _em(letter: str) -> float:
         return 0
     if unicodedata.east_asian_width(letter) in "WF":
         return 1
-    return 0.36 if letter in " .,:;'!|ijltfI()[]" else 0.85 if letter in "mwMW%@" else 0.7 if letter.isupper() else 0.59
+    if letter in " .,:;'!|ijltfI()[]":
+        return 0.36
+    return 0.85 if letter in "mwMW%@…" else 0.7 if letter.isupper() else 0.64 if letter.isdigit() else 0.59
 
 
-def shorten(text: str, room: float, size: float = SIZE) -> str:
-    """Cut a text to a width, with an ellipsis; its ``[marked]`` token stays, or else its beginning."""
-    if width_of(text, size) <= room:
+def shorten(text: str, room: float) -> str:
+    """Cut a text to a width, with an ellipsis: whole words around its ``[marked]`` token, or from its beginning."""
+    if width_of(text, SIZE) <= room:
         return text
-    marked = re.search(r"\[[^\]]*\]", text)
-    start, stop = marked.span() if marked else (0, 0)
-    if width_of(text[start:stop], size) + 2 * size > room:
-        stop = start
-    left = room - width_of(text[start:stop], size) - 2 * size
+    pieces = PIECE.findall(text)
+    start = next((index for index, piece in enumerate(pieces) if piece[0] == "[" and "]" in piece), 0)
+    stop, left = start + 1, room - width_of(pieces[start], SIZE) - 1.6 * SIZE  # an ellipsis on either side
+    if left < 0:
+        reach = itertools.accumulate(map(_em, text))
+        return "".join(letter for letter, end in zip(text, reach, strict=True) if (end + 1) * SIZE <= room) + "…"
     grown = True
     while grown:
         grown = False
-        for step in (1, 0):  # to the right, to the left
-            at = stop if step else start - 1
-            if 0 <= at < len(text) and (stop > start or step) and (cost := size * _em(text[at])) <= left:
-                start, stop, left, grown = start - 1 + step, stop + step, left - cost, True
-    return ("…" if start else "") + text[start:stop].strip() + ("…" if stop < len(text) else "")
+        for at in (start - 1, stop):
+            if 0 <= at < len(pieces) and (cost := width_of(pieces[at], SIZE)) <= left:
+                start, stop, left, grown = min(start, at), max(stop, at + 1), left - cost, True
+    return ("…" if start else "") + "".join(pieces[start:stop]).strip() + ("…" if stop < len(pieces) else "")
 
 
 def number(value: float, decimals: int | None) -> str:
@@ -200,7 +210,7 @@ def ticks(values: Iterable[float], *, log: bool = False) -> list[float]:
         if last - first > 3:
             step = -(-(last - first) // 7)
             return [10.0**power for power in range(first, last + step, step)]
-        round_ones = [digit * 10.0**power for power in range(first, last + 1) for digit in (1, 2, 5)]
+        round_ones = [digit * 10.0**power for power in range(first - 1, last + 2) for digit in (1, 2, 5)]
         start = max(index for index, one in enumerate(round_ones) if one <= low)
         stop = next(index for index, one in enumerate(round_ones) if one >= high)
         return round_ones[start : max(stop, start + 1) + 1]
@@ -220,7 +230,8 @@ def tick_texts(values: Sequence[float], *, log: bool = False) -> list[str]:
             number(value, max(-math.floor(math.log10(value)), 0) if 1e-4 <= value < 1e9 else None) for value in values
         ]
     largest, step = max(map(abs, values)), values[1] - values[0]
-    few = max(-math.floor(math.log10(step) + 1e-9), 0) if 1e-3 <= largest < 1e12 else None
+    is_plain = 1e-3 <= largest < 1e12 or step < largest / 50  # scientifically, two digits are shown
+    few = max(-math.floor(math.log10(step) + 1e-9), 0) if is_plain else None
     return [number(value, few) for value in values]
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import TypeAlias, TypeGuard
+from numbers import Real
+from typing import Any, SupportsIndex, TypeAlias, TypeGuard
+
+import numpy as np
 
 from lowtide.errors import InputError, ShapeError
 from lowtide.pictures.drawing import STYLE, decimals_of, escape, number
@@ -29,7 +31,7 @@ class Marked:
     note: str
 
 
-Cell: TypeAlias = str | float | Marked | None
+Cell: TypeAlias = str | float | np.number[Any] | Marked | None
 
 NOTE_MARKS = "°†‡§¶"
 NUMERIC = re.compile(r"[-−+]?[\d.,]*\d ?[%‰]?( ?± ?[\d.,]+ ?%?)?")
@@ -38,7 +40,7 @@ PAGE_STYLE = """
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--paper);color:var(--ink);font:1.0625rem/1.65 var(--font);overflow-wrap:break-word}
-header,main,footer{max-width:72rem;margin:0 auto;padding:0 clamp(1rem,4vw,3rem)}
+header,main,footer{max-width:72rem;width:calc(100% - 2*clamp(1rem,4vw,3rem));margin:0 auto}
 header{padding-top:clamp(2.5rem,7vw,5rem)}
 h1,h2,h3,h4,h5,h6{line-height:1.25;margin:0;text-wrap:balance}
 h1{font-size:clamp(2rem,5vw,3rem);letter-spacing:-.02em}
@@ -54,13 +56,14 @@ nav{display:flex;flex-wrap:wrap;gap:.25rem 1.75rem}
 a{color:var(--accent);text-decoration-thickness:1px;text-underline-offset:.25em}
 figure,.columns,.table,pre{margin:2rem 0}
 figure,.table,.columns>div{overflow-x:auto;min-width:0}
+.table{container-type:inline-size}
 figcaption,caption,.notes{color:var(--muted);font-size:.9375rem;line-height:1.5}
 figcaption,.notes{margin-top:.75rem}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:2rem 2.5rem}
 .columns figure,.columns .table{margin:0}
 table{border-collapse:collapse;line-height:1.4;font-variant-numeric:tabular-nums}
-caption{text-align:start;padding-bottom:.75rem}
-th,td{padding:.5rem 2rem .5rem 0;text-align:start;vertical-align:baseline}
+caption{text-align:start;padding-bottom:.75rem;width:min(44rem,100cqw)}
+th,td{padding:.5rem clamp(1rem,3vw,2rem) .5rem 0;text-align:start;vertical-align:baseline;white-space:pre-wrap}
 th:last-child,td:last-child{padding-right:0}
 th{font-weight:600;border-bottom:2px solid var(--accent)}
 td{border-bottom:1px solid var(--rule)}
@@ -157,7 +160,7 @@ def _cell(cell: Cell, decimals: int | None, marks: dict[str, str]) -> str:
         mark = marks.setdefault(cell.note, NOTE_MARKS[len(marks) % len(NOTE_MARKS)])
         return f'<span class="marked" title="{escape(cell.note)}">{escape(cell.text)}<sup>{mark}</sup></span>'
     if _is_number(cell):
-        return number(float(cell), 0 if isinstance(cell, Integral) else decimals)
+        return number(float(cell), 0 if isinstance(cell, SupportsIndex) else decimals)
     return "" if cell is None else escape(cell)
 
 
@@ -166,8 +169,8 @@ def page(title: str, blocks: Iterable[str], *, language: str = "en", lead: str =
 
     Args:
         title: of the document, also its first heading.
-        blocks: HTML from this package, in order. Two headings of level 2 or more make a table of contents.
-        language: of the text, as in ``"en"`` or ``"zh"``: it chooses the shapes of Chinese letters.
+        blocks: HTML from this package, in order. Two or more headings of level 2 make a table of contents.
+        language: of the texts, for instance ``"zh"``: screen readers and line breaks go by it.
         lead: a sentence or two below the title.
 
     Returns:
@@ -179,7 +182,7 @@ def page(title: str, blocks: Iterable[str], *, language: str = "en", lead: str =
         body = body.replace("<h2>", f'<h2 id="section-{index}">', 1)
     links = "".join(f'<a href="#section-{index}">{name}</a>' for index, name in enumerate(names, start=1))
     return f"""<!doctype html>
-<html lang="{escape(language)}">
+<html class="lowtide" lang="{escape(language)}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1">

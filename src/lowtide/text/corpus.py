@@ -304,7 +304,9 @@ def _num_line_ends(text: str) -> int:
 
 
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_COMMON_CHINESE = frozenset("的一是不了在有人我他这中大来上国说们到个为以子和你地出道也时年得就那要下生会自着去之过家学没对")
+_COMMON_CHINESE = frozenset(
+    "的一是不了在有人我他这中大来上国说们到个为以子和你地出道也时年得就那要下生会自着去之过家学没对"
+)
 
 
 def _likely_encoding(sample: bytes) -> str | None:

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowtide.config import from_json, to_json
-from lowtide.errors import InputError
+from lowtide.errors import InputError, MissingPathError
 from lowtide.files import explained, read_json, write_json
 from lowtide.text.characters import Spelling
 from lowtide.text.corpus import RawSentence
@@ -120,6 +120,8 @@ class PreparedCorpus:
 
 
 def _map(path: Path, dtype: Any) -> NDArray[Any]:
+    if not path.is_file():
+        raise MissingPathError(f"{path} is not there: the prepared text is incomplete")
     if path.stat().st_size == 0:
         return np.empty(0, dtype=dtype)
     return np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r")
@@ -136,7 +138,7 @@ class _Writer:
 
     def flush(self, *, least: int = 0) -> None:
         if len(self._buffer) > least:
-            np.asarray(self._buffer).astype(f"<u{self._buffer.itemsize}").tofile(self._file)
+            self._file.write(np.asarray(self._buffer).astype(f"<u{self._buffer.itemsize}").tobytes())
             del self._buffer[:]
 
 
@@ -181,8 +183,8 @@ class _HeldOut:
     """Chooses what training never sees: one stretch of text in ``1 / share``, by a hash of it.
 
     A stretch is a document, or 50 sentences of a longer one. It is known by its first sentence,
-    so that the choice does not depend on the other texts; if none is chosen, the stretch with the
-    smallest hash is.
+    so that the choice does not depend on the other texts. Where that chooses nothing, or all, the
+    end of the stretch with the smallest hash is taken: at most a tenth of the text, or a sentence.
     """
 
     STRETCH = 50
@@ -212,9 +214,9 @@ class _HeldOut:
             self._fallback.append(number)
 
     def chosen(self, num_sentences: int) -> NDArray[np.uint64]:
-        numbers = self.numbers or self._fallback
-        if len(numbers) == num_sentences:  # one short text: keep a tenth of it, at least a sentence
-            numbers = numbers[-max(1, len(numbers) // 10) :] if len(numbers) > 1 else []
+        numbers = self.numbers
+        if len(numbers) in (0, num_sentences):
+            numbers = self._fallback[-max(1, num_sentences // 10) :] if num_sentences > 1 else []
         return np.array(numbers, dtype=np.uint64)
 
 

@@ -305,6 +305,7 @@ class Trainer:
     def resume(self) -> bool:
         """Go back to the last checkpoint, if there is one; cuts off what the log has beyond it."""
         if not self._checkpoint.is_file():
+            self._log_path.unlink(missing_ok=True)  # written before the first checkpoint was whole
             return False
         position, tensors = load_checkpoint(self._checkpoint)
         parts: dict[str, dict[str, Tensor]] = {"bilm": {}, "softmax": {}, "optimizer": {}}

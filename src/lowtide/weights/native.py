@@ -167,7 +167,9 @@ def load_tensors(path: Path, module: nn.Module) -> None:
                 f"{path}: {name} is {_shape(found.get(name))}, config.json and vocabulary.txt say "
                 f"{_shape(expected.get(name))}: are they from the same model?"
             )
-    module.load_state_dict(tensors, assign=True)
+    # copies, for where a matrix begins in memory decides how its products are rounded, and in the file
+    # it begins anywhere: so a loaded model gives the very numbers of the one that was saved
+    module.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

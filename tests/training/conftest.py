@@ -1,0 +1,3 @@
+from scenario import mini_preset
+
+__all__ = ["mini_preset"]

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from lowtide.errors import InputError
+from lowtide.training.budget import Budget, format_bytes, format_seconds
+
+
+@pytest.mark.parametrize(("time", "seconds"), [("90s", 90), ("20m", 1200), ("1.5h", 5400), ("2d", 172800)])
+def test_a_time_is_read_with_its_unit(time: str, seconds: float) -> None:
+    assert Budget(time=time).seconds == seconds
+
+
+@pytest.mark.parametrize(("tokens", "number"), [("50M", 50_000_000), ("200k", 200_000), (7, 7), ("1,000", 1000)])
+def test_tokens_are_read_with_their_thousands(tokens: str | int, number: int) -> None:
+    assert Budget(tokens=tokens).num_tokens == number
+
+
+@pytest.mark.parametrize("time", ["", "20", "m", "0s", "-5m", "20 minutes"])
+def test_a_time_that_cannot_be_read_says_what_was_expected(time: str) -> None:
+    with pytest.raises(InputError, match="expected something like 90s"):
+        Budget(time=time)
+
+
+@pytest.mark.parametrize("tokens", ["", "many", "0", "-3", "5X"])
+def test_tokens_that_cannot_be_read_say_what_was_expected(tokens: str) -> None:
+    with pytest.raises(InputError, match="expected something like 50M"):
+        Budget(tokens=tokens)
+
+
+@pytest.mark.parametrize("epochs", [0.0, -1.0, float("nan")])
+def test_epochs_are_more_than_nothing(epochs: float) -> None:
+    with pytest.raises(InputError, match="more than 0"):
+        Budget(epochs=epochs)
+
+
+def test_two_budgets_are_refused() -> None:
+    with pytest.raises(InputError, match="give one of"):
+        Budget(time="20m", tokens="50M")
+
+
+def test_no_budget_leaves_the_choice_to_the_corpus() -> None:
+    assert (Budget().seconds, Budget().num_tokens) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (59, "59 s"), (60, "1 min"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (90000, "1 d 1 h")],
+)
+def test_seconds_are_written_for_people(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(12, "12 bytes"), (12_000, "12.0 kB"), (3.4e6, "3.4 MB"), (2e9, "2.0 GB")]
+)
+def test_bytes_are_written_for_people(number: float, text: str) -> None:
+    assert format_bytes(number) == text

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lowtide.model import BiLM, Softmax
+from lowtide.training.optimisation import (
+    clip_gradients,
+    make_optimizers,
+    optimizer_tensors,
+    restore_optimizers,
+    set_rate,
+)
+from lowtide.training.presets import bilm_config
+from scenario import MINI
+
+
+def _parameters(*, sparse: bool) -> list[torch.nn.Parameter]:
+    torch.manual_seed(1)
+    softmax = Softmax(20, 4, sparse=sparse)
+    states = torch.randn(9, 4)
+    weight = torch.nn.functional.embedding(torch.tensor([3, 3, 5, 7, 3, 1, 0, 5, 9]), softmax.weight, sparse=sparse)
+    ((states * weight).sum() * 3 + softmax.bias.sum()).backward()
+    return [softmax.weight, softmax.bias]
+
+
+def _dense_gradients(parameters: list[torch.nn.Parameter]) -> list[torch.Tensor]:
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return [gradient.to_dense() if gradient.is_sparse else gradient for gradient in gradients]
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("max_norm", [0.5, 1e6])
+def test_clipping_agrees_with_pytorch_on_dense_gradients(sparse: bool, max_norm: float) -> None:
+    ours, theirs = _parameters(sparse=sparse), _parameters(sparse=False)
+    norm = clip_gradients(ours, max_norm)
+    expected = torch.nn.utils.clip_grad_norm_(theirs, max_norm)
+    assert norm == pytest.approx(float(expected))
+    for a, b in zip(_dense_gradients(ours), _dense_gradients(theirs), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_restored_optimisers_go_on_as_the_first_ones(sparse: bool) -> None:
+    def step(bilm: BiLM, softmax: Softmax, optimizers: list[torch.optim.Optimizer]) -> None:
+        for parameter in bilm.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        rows = torch.nn.functional.embedding(torch.tensor([1, 2]), softmax.weight, sparse=sparse)
+        (rows.sum() + softmax.bias.sum()).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def make() -> tuple[BiLM, Softmax, list[torch.optim.Optimizer]]:
+        torch.manual_seed(0)
+        bilm = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0))
+        softmax = Softmax(10, 6, sparse=sparse)
+        return bilm, softmax, make_optimizers(bilm, softmax, learning_rate=0.1, weight_decay=0.01)
+
+    first = make()
+    step(*first)
+    second = make()
+    second[0].load_state_dict(first[0].state_dict())
+    second[1].load_state_dict(first[1].state_dict())
+    restore_optimizers(second[2], optimizer_tensors(first[2]))
+    step(*first)
+    step(*second)
+    for a, b in zip(
+        [*first[0].parameters(), *first[1].parameters()],
+        [*second[0].parameters(), *second[1].parameters()],
+        strict=True,
+    ):
+        assert torch.equal(a, b)
+
+
+def test_every_parameter_has_exactly_one_optimiser() -> None:
+    bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6, sparse=True)
+    optimizers = make_optimizers(bilm, softmax, learning_rate=0.1, weight_decay=0.01)
+    owned = [id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(owned) == sorted(id(p) for p in [*bilm.parameters(), *softmax.parameters()])
+
+
+def test_biases_and_embeddings_do_not_decay() -> None:
+    bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6)
+    [adam] = make_optimizers(bilm, softmax, learning_rate=0.1, weight_decay=0.01)
+    decaying = {id(p) for group in adam.param_groups if group["weight_decay"] for p in group["params"]}
+    kept = [softmax.weight, softmax.bias, bilm.token_network.char_embedding.weight]  # type: ignore[union-attr]
+    assert not decaying & {id(parameter) for parameter in kept}
+    assert id(bilm.forward_lstm.layers[0].input_weight) in decaying
+
+
+def test_a_rate_reaches_all_parameters() -> None:
+    bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6, sparse=True)
+    optimizers = make_optimizers(bilm, softmax, learning_rate=0.1, weight_decay=0.01)
+    set_rate(optimizers, 0.025)
+    assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {0.025}

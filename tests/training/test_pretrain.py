@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lowtide
+from lowtide.errors import InputError, LowtideError, TrainingError
+from lowtide.training.presets import PRESETS
+from lowtide.training.trainer import Trainer
+from lowtide.weights.native import load_model
+from scenario import BUDGET, pretrain_mini, use_mini_preset, write_corpus
+
+_FILES = ["model.safetensors", "softmax.safetensors", "vocabulary.txt", "config.json"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.txt")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nothing disturbed."""
+    kept = PRESETS["tiny"]
+    use_mini_preset()
+    out = tmp_path_factory.mktemp("uninterrupted") / "model"
+    try:
+        pretrain_mini(corpus, out)
+    finally:
+        PRESETS["tiny"] = kept
+    return out
+
+
+@pytest.fixture(scope="module")
+def learnt(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of the real smallest preset, long enough to learn something."""
+    out = tmp_path_factory.mktemp("learnt") / "model"
+    lowtide.pretrain([corpus], out=out, preset="tiny", tokens=20_000, min_count=1, threads=1)
+    return out
+
+
+def _log(out: Path) -> list[dict[str, float]]:
+    entries = [json.loads(line) for line in (out / "training.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{key: value for key, value in entry.items() if key != "seconds"} for entry in entries]
+
+
+def _assert_same(out: Path, expected: Path) -> None:
+    for name in _FILES:
+        assert (out / name).read_bytes() == (expected / name).read_bytes(), name
+    assert _log(out) == _log(expected)
+
+
+# Where a run is killed: a patch that counts calls of a function, and lets the last one do half its work.
+_KILLED_RUN = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import scenario
+from pathlib import Path
+from lowtide.training import checkpoint, planning, reading, trainer
+
+pretrain = sys.modules["lowtide.training.pretrain"]
+from lowtide.weights import native
+
+scenario.use_mini_preset()
+planning.PROBE_SECONDS = 0.05
+trainer.CHECKPOINT_SECONDS, trainer.CHECKPOINT_SHARE = 0.0, 1e9  # after every step
+
+def kill_in(owner, name, call, half):
+    before, calls = getattr(owner, name), [0]
+    def patched(*args, **kwargs):
+        calls[0] += 1
+        if calls[0] == call:
+            half(*args, **kwargs)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return before(*args, **kwargs)
+    setattr(owner, name, patched)
+
+def kill_at(step):
+    loss = trainer.Trainer._loss
+    def patched(self, batch):
+        if self.position.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss(self, batch)
+    trainer.Trainer._loss = patched
+
+def nothing(*args, **kwargs):
+    pass
+
+def half_a_file(tensors, path, metadata=None):
+    Path(path).write_bytes(b"\\x00" * 1000)
+
+{where}
+scenario.pretrain_mini(Path({corpus!r}), Path({out!r}))
+"""
+
+_MOMENTS = {
+    "while the text is read": "kill_in(reading, 'prepare', 1, nothing)",
+    "before the first step": "kill_in(trainer.Trainer, 'train', 1, nothing)",
+    "in an early step": "kill_at(3)",
+    "in a late step": "kill_at(17)",
+    "while the first checkpoint is written": "kill_in(checkpoint, 'save_file', 1, half_a_file)",
+    "while a checkpoint is written": "kill_in(checkpoint, 'save_file', 9, half_a_file)",
+    "while the best state is written": "kill_in(native, 'save_file', 6, half_a_file)",
+    "while the log is written": "kill_in(trainer.Trainer, '_log', 30, lambda self, file, **v: (file.write(b'{{'), file.flush()))",
+    "while the model is written": "kill_in(pretrain, 'save_model', 1, nothing)",
+    "before the work is removed": "kill_in(pretrain, 'remove', 1, nothing)",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGKILL")
+@pytest.mark.parametrize("moment", _MOMENTS)
+def test_a_killed_training_resumes_to_the_same_bits(
+    moment: str, corpus: Path, uninterrupted: Path, tmp_path: Path, mini_preset: None
+) -> None:
+    out = tmp_path / "model"
+    tests = str(Path(__file__).parent.parent)
+    where = _MOMENTS[moment].replace("{{", "{")
+    script = _KILLED_RUN.format(tests=tests, where=where, corpus=str(corpus), out=str(out))
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    pretrain_mini(corpus, out, resume=True)
+    _assert_same(out, uninterrupted)
+
+
+def test_the_probe_changes_nothing(
+    corpus: Path, uninterrupted: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lowtide.training.planning.PROBE_SECONDS", 0.3)
+    pretrain_mini(corpus, tmp_path / "model")
+    _assert_same(tmp_path / "model", uninterrupted)
+
+
+def test_an_interrupted_training_resumes_to_the_same_bits(
+    corpus: Path, uninterrupted: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.step
+
+    def press_ctrl_c(self: Trainer, batch: object) -> float:
+        if self.position.step == 9:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "step", press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain_mini(corpus, tmp_path / "model")
+    pretrain_mini(corpus, tmp_path / "model", resume=True)
+    _assert_same(tmp_path / "model", uninterrupted)
+
+
+def test_training_lowers_the_held_out_perplexity_in_both_directions(learnt: Path) -> None:
+    held_out = [entry for entry in _log(learnt) if "valid_forward" in entry]
+    assert held_out[-1]["valid_forward"] < 0.8 * held_out[0]["valid_forward"]
+    assert held_out[-1]["valid_backward"] < 0.8 * held_out[0]["valid_backward"]
+
+
+def test_training_begins_near_the_unigram_model(learnt: Path) -> None:
+    first = _log(learnt)[0]
+    assert first["valid_forward"] == pytest.approx(first["valid_unigram"], rel=0.1)
+
+
+def test_the_folder_holds_the_model_its_card_and_its_log_and_no_work(uninterrupted: Path) -> None:
+    assert sorted(path.name for path in uninterrupted.iterdir()) == sorted([*_FILES, "README.md", "training.jsonl"])
+
+
+def test_the_card_holds_counts_and_no_text(uninterrupted: Path, corpus: Path) -> None:
+    card = (uninterrupted / "README.md").read_text(encoding="utf-8")
+    assert "300 sentences" in card and "unigram model" in card
+    assert str(corpus) not in card and "goes" not in card
+
+
+def test_the_budget_and_the_ground_are_in_the_config(uninterrupted: Path) -> None:
+    training = load_model(uninterrupted).config.training
+    assert training["budget_tokens"] == BUDGET
+    assert {"seed", "num_threads", "torch_version", "dtype", "learning_rate"} <= set(training)
+
+
+def test_the_best_state_is_the_one_that_is_kept(uninterrupted: Path, corpus: Path) -> None:
+    best = min(
+        (entry for entry in _log(uninterrupted) if "valid_forward" in entry),
+        key=lambda e: e["valid_forward"] + e["valid_backward"],
+    )
+    card = (uninterrupted / "README.md").read_text(encoding="utf-8")
+    assert f"step {best['step']:,} |" in card
+
+
+def test_another_seed_gives_another_model(corpus: Path, uninterrupted: Path, tmp_path: Path, mini_preset: None) -> None:
+    lowtide.pretrain([corpus], out=tmp_path / "model", preset="tiny", tokens=BUDGET, min_count=1, seed=4, threads=1)
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() != (uninterrupted / "model.safetensors").read_bytes()
+
+
+def test_a_model_is_not_overwritten(corpus: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    shutil.copytree(uninterrupted, out)
+    with pytest.raises(InputError, match="holds a model already"):
+        pretrain_mini(corpus, out)
+    _assert_same(out, uninterrupted)
+
+
+def test_a_folder_with_other_things_is_refused(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="not empty"):
+        pretrain_mini(corpus, tmp_path)
+    assert (tmp_path / "thesis.tex").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_training_that_has_ended_is_not_resumed(corpus: Path, uninterrupted: Path) -> None:
+    with pytest.raises(InputError, match="has ended"):
+        pretrain_mini(corpus, uninterrupted, resume=True)
+
+
+def test_a_begun_training_wants_resume(
+    corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train", lambda self: (_ for _ in ()).throw(RuntimeError("stopped")))
+        with pytest.raises(RuntimeError, match="stopped"):
+            pretrain_mini(corpus, tmp_path / "model")
+    with pytest.raises(InputError, match="go on with --resume"):
+        pretrain_mini(corpus, tmp_path / "model")
+
+
+def test_a_loss_that_is_no_number_stops_with_advice_and_can_be_resumed(
+    corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = Trainer._loss
+
+    def break_down(self: Trainer, batch: object) -> object:
+        value = loss(self, batch)  # type: ignore[arg-type]
+        return value * float("nan") if self.position.step == 13 else value
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_loss", break_down)
+        with pytest.raises(TrainingError, match=r"nan at step 14.*--resume --learning-rate 0\.005"):
+            pretrain_mini(corpus, tmp_path / "model")
+    lowtide.pretrain([corpus], out=tmp_path / "model", resume=True, learning_rate=0.005, threads=1)
+    log = _log(tmp_path / "model")
+    assert log[-1]["tokens"] >= BUDGET and all(np.isfinite(entry.get("loss", 0.0)) for entry in log)
+
+
+def test_the_river_runs_with_sockets_forbidden(
+    corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", forbid)
+    monkeypatch.setattr(socket, "create_connection", forbid)
+    monkeypatch.setattr(socket, "getaddrinfo", forbid)
+    elmo = pretrain_mini(corpus, tmp_path / "model", tokens=500)
+    elmo.embed("the tide goes out")
+    elmo.language_model().guesses("the tide goes out")
+    elmo.embed_to(corpus, tmp_path / "vectors.h5")
+
+
+def test_a_small_alphabet_gets_a_symbol_embedding(tmp_path: Path, mini_preset: None) -> None:
+    corpus = tmp_path / "proteins.txt"
+    corpus.write_text("MKVLAA\nGGHLKM\n" * 50, encoding="utf-8")
+    elmo = lowtide.pretrain(
+        [corpus], out=tmp_path / "m", preset="tiny", tokens=500, tokenizer="characters", lines="sentence"
+    )
+    assert load_model(tmp_path / "m").config.bilm.symbols is not None
+    assert np.asarray(elmo.embed("MKV")).shape == (3, elmo.width)
+
+
+def test_text_that_ready_cut_is_embedded_as_it_was_trained(tmp_path: Path, mini_preset: None) -> None:
+    corpus = tmp_path / "cut.txt"
+    corpus.write_text("don't tide, goes\n" * 60, encoding="utf-8")
+    elmo = lowtide.pretrain([corpus], out=tmp_path / "m", preset="tiny", tokens=500, tokenizer="whitespace")
+    assert elmo.tokenize("don't tide, goes") == ["don't", "tide,", "goes"]
+
+
+def test_a_validation_file_takes_the_place_of_held_out_documents(
+    corpus: Path, tmp_path: Path, mini_preset: None
+) -> None:
+    valid = tmp_path / "valid.txt"
+    valid.write_text("the w1x1 goes out\n" * 5, encoding="utf-8")
+    lowtide.pretrain([corpus], out=tmp_path / "m", preset="tiny", tokens=500, valid=valid)
+    card = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert "| 25 |" in card  # five sentences of four tokens and a boundary
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "no token"), ("\n\n \n", "no token")],
+    ids=["empty", "blank"],
+)
+def test_a_text_without_a_token_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        lowtide.pretrain([tmp_path / "corpus.txt"], out=tmp_path / "m")
+
+
+def test_one_sentence_is_enough_to_train(tmp_path: Path, mini_preset: None) -> None:
+    (tmp_path / "corpus.txt").write_text("the tide goes out\n", encoding="utf-8")
+    elmo = lowtide.pretrain([tmp_path / "corpus.txt"], out=tmp_path / "m", preset="tiny", epochs=3)
+    assert np.asarray(elmo.embed("the tide")).shape == (2, elmo.width)
+
+
+def test_a_sentence_longer_than_a_row_is_cut_counted_and_logged(
+    tmp_path: Path, mini_preset: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "corpus.txt").write_text("tide " * 1000 + "\nthe tide\n", encoding="utf-8")
+    with caplog.at_level("INFO", logger="lowtide"):
+        lowtide.pretrain(
+            [tmp_path / "corpus.txt"],
+            out=tmp_path / "m",
+            preset="tiny",
+            tokens=3000,
+            tokenizer="whitespace",
+            lines="sentence",
+        )
+    assert "longer than 64 positions was cut" in caplog.text
+
+
+def test_an_output_below_a_file_is_an_error_of_ours(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(LowtideError, match="file"):
+        pretrain_mini(corpus, tmp_path / "file" / "model")
+
+
+def test_two_trainings_of_one_text_are_the_same(
+    corpus: Path, uninterrupted: Path, tmp_path: Path, mini_preset: None
+) -> None:
+    pretrain_mini(corpus, tmp_path / "model")
+    _assert_same(tmp_path / "model", uninterrupted)
