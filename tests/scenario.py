@@ -24,12 +24,12 @@ BUDGET = 4000
 """Tokens: some twenty steps, with twenty looks at the held-out text."""
 
 
-def write_corpus(path: Path, *, num_sentences: int = 300, seed: int = 0) -> Path:
+def write_corpus(path: Path, *, num_sentences: int = 500, seed: int = 0) -> Path:
     """Write invented sentences: a few common words with an order to learn, and over a thousand rare ones."""
     draw = random.Random(seed)
     lines = []
     for number in range(num_sentences):
-        rare = [f"w{draw.randrange(40)}x{draw.randrange(40)}" for _ in range(draw.randrange(1, 8))]
+        rare = [f"w{draw.randrange(60)}x{draw.randrange(60)}" for _ in range(draw.randrange(1, 8))]
         lines.append(" ".join(["the", *rare, "goes", "out"] if draw.random() < 0.7 else [*rare, "comes", "in"]))
         if number % 10 == 9:
             lines.append("")

@@ -29,8 +29,8 @@ def as_sentence(text: str | Sequence[str], tokenizer: Tokenizer) -> Sentence:
         return tokenizer.split(text)
     if isinstance(text, (list, tuple)) and all(isinstance(token, str) for token in text):
         return list(text)
-    inside = next((t for t in text if not isinstance(t, str)), None) if isinstance(text, Iterable) else None
-    found = type(text).__name__ if inside is None else f"a {type(text).__name__} of {type(inside).__name__}"
+    strangers = [type(t).__name__ for t in text if not isinstance(t, str)] if isinstance(text, Iterable) else []
+    found = f"a {type(text).__name__} of {strangers[0]}" if strangers else type(text).__name__
     raise InputError(f"found {found}, expected a sentence: a str, or a list of str (its tokens)")
 
 

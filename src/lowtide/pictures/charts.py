@@ -36,7 +36,7 @@ from lowtide.pictures.drawing import (
 Matrix: TypeAlias = Sequence[Sequence[float]] | npt.NDArray[Any]
 
 WIDTH = 560  # of charts and maps; a heat map is as wide as its cells
-END_ROOM, ROW_ROOM, COLUMN_ROOM, POINT_ROOM, BAR_ROOM = 180, 126, 104, 130, 250  # the longest labels, by their place
+END_ROOM, ROW_ROOM, COLUMN_ROOM, POINT_ROOM, BAR_ROOM = 180, 134, 112, 136, 250  # the longest labels, by their place
 DASHES = ("none", "7 4", "2 4", "9 4 2 4")
 DARK_FLIP, LIGHT_FLIP = 0.515, 0.745  # the heat above which a number takes the other ink in each mode: always 4.5:1
 
@@ -175,7 +175,7 @@ def heat_map(
     decimals = 2 if high - low <= 5 else 1 if high - low <= 50 else 0
     longest = max((width_of(number(value, decimals), 11) for row in rows for value in row), default=0)
     across, down = (max(32, longest + 10), 28) if show_values else (22, 22)
-    left = max(width_of(shorten(text, ROW_ROOM), SIZE) for text in [*row_labels, number(low, decimals)]) + 10
+    left = max(width_of(shorten(text, ROW_ROOM), SIZE) for text in [*row_labels, number(low, decimals)]) + 12
     turn, above, beside = _column_room(column_labels, across)
     width = max(left + across * len(column_labels) + beside, 260)
     parts, top = write_title(title, width, size=14)

@@ -140,11 +140,11 @@ def width_of(text: str, size: float) -> float:
 def _em(letter: str) -> float:
     if unicodedata.category(letter) in ("Mn", "Me", "Cf", "Cc"):
         return 0
-    if unicodedata.east_asian_width(letter) in "WF":
+    if letter == "…" or unicodedata.east_asian_width(letter) in "WF":
         return 1
     if letter in " .,:;'!|ijltfI()[]":
         return 0.36
-    return 0.85 if letter in "mwMW%@…" else 0.7 if letter.isupper() else 0.64 if letter.isdigit() else 0.59
+    return 0.85 if letter in "mwMW%@" else 0.7 if letter.isupper() else 0.64 if letter.isdigit() else 0.59
 
 
 def shorten(text: str, room: float) -> str:
@@ -153,7 +153,7 @@ def shorten(text: str, room: float) -> str:
         return text
     pieces = PIECE.findall(text)
     start = next((index for index, piece in enumerate(pieces) if piece[0] == "[" and "]" in piece), 0)
-    stop, left = start + 1, room - width_of(pieces[start], SIZE) - 1.6 * SIZE  # an ellipsis on either side
+    stop, left = start + 1, room - width_of(pieces[start], SIZE) - 2 * SIZE  # an ellipsis on either side
     if left < 0:
         reach = itertools.accumulate(map(_em, text))
         return "".join(letter for letter, end in zip(text, reach, strict=True) if (end + 1) * SIZE <= room) + "…"

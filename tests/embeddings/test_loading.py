@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny
+from lowtide.embeddings import Elmo, load
+from lowtide.errors import LowtideError, MissingPathError, ModelError
+from lowtide.weights.native import CONFIG, MODEL, SOFTMAX, VOCABULARY
+
+
+@pytest.mark.parametrize("kind", [Path, str])
+def test_a_folder_is_opened_as_the_model_it_holds(saved: tiny.Saved, kind: type[Path] | type[str]) -> None:
+    elmo = load(kind(saved.folder), device="cpu")
+    assert isinstance(elmo, Elmo) and elmo.stored.config == saved.config
+
+
+def test_a_loaded_model_gives_the_bytes_that_the_saved_one_gave(elmo: Elmo) -> None:
+    sentences = [["the", "tide"], [], ["潮水"]]
+    loaded = load(elmo.stored.folder, device="cpu")
+    assert [v.tobytes() for v in loaded.embed(sentences)] == [v.tobytes() for v in elmo.embed(sentences)]
+
+
+def test_the_softmax_is_not_needed_to_embed(copied: Path) -> None:
+    (copied / SOFTMAX).unlink()
+    assert load(copied, device="cpu").embed("A").shape == (1, 10)
+
+
+def test_a_folder_that_is_not_there_is_named_with_what_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(MissingPathError, match=r"no-model is not there: .* `lowtide pretrain TEXT --out no-model`"):
+        load(tmp_path / "no-model")
+
+
+def test_a_folder_without_a_config_is_no_model_folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=re.escape(f"{tmp_path} is no model folder: it holds no config.json")):
+        load(tmp_path)
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    (folder / CONFIG).write_text(json.dumps(config | changes), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("elmp", "found kind 'elmp'. Did you mean 'elmo'? Known: elmo"),
+        ("zzz", "found kind 'zzz'. Known: elmo"),
+        (None, "found kind None. Known: elmo"),
+        (["elmo"], "found kind ['elmo']. Did you mean 'elmo'? Known: elmo"),
+    ],
+)
+def test_an_unknown_kind_is_refused_with_the_known_ones(copied: Path, kind: Any, says: str) -> None:
+    change_config(copied, kind=kind)
+    with pytest.raises(ModelError, match=re.escape(str(copied / CONFIG))) as error:
+        load(copied)
+    assert "found kind" in str(error.value) and says.split("Known")[1][:6] in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "7", "null"])
+def test_a_config_that_is_no_object_has_no_kind(copied: Path, text: str) -> None:
+    (copied / CONFIG).write_text(text, encoding="utf-8")
+    with pytest.raises(ModelError, match="found kind None"):
+        load(copied)
+
+
+# -- a training that has not ended ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", [[CONFIG, VOCABULARY], [CONFIG], []], ids=["begun", "just begun", "before the config"])
+def test_a_training_that_has_not_ended_says_how_to_go_on(
+    saved_bytes: tiny.Saved, tmp_path: Path, kept: list[str]
+) -> None:
+    (tmp_path / "work").mkdir()
+    for name in kept:
+        shutil.copy(saved_bytes.folder / name, tmp_path / name)
+    with pytest.raises(ModelError) as error:
+        load(tmp_path)
+    assert "a training that has not ended" in str(error.value)
+    assert f"--out {tmp_path} --resume" in str(error.value)
+
+
+def test_a_model_that_is_whole_is_opened_though_its_work_was_not_removed(copied: Path) -> None:
+    (copied / "work").mkdir()
+    load(copied, device="cpu")
+
+
+def test_weights_that_are_missing_without_a_training_are_an_incomplete_folder(copied: Path) -> None:
+    (copied / MODEL).unlink()
+    with pytest.raises(MissingPathError, match=r"model\.safetensors is not there: the model folder is incomplete"):
+        load(copied)
+
+
+# -- every damage is told ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [CONFIG, VOCABULARY, MODEL])
+@pytest.mark.parametrize("size", [0, 1, 30])
+def test_a_file_that_was_cut_off_is_told_as_an_error_of_ours(copied: Path, name: str, size: int) -> None:
+    (copied / name).write_bytes((copied / name).read_bytes()[:size])
+    with pytest.raises(LowtideError, match=re.escape(str(copied))):
+        load(copied, device="cpu")
