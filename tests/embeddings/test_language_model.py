@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,13 +171,10 @@ def test_the_perplexity_of_nothing_is_refused(language_model: LanguageModel) -> 
         language_model.perplexity([])
 
 
-def test_a_model_without_a_softmax_says_so(copied_bytes: object, tmp_path: object) -> None:
-    from pathlib import Path
-
-    folder = Path(str(copied_bytes))
-    (folder / SOFTMAX).unlink()
-    with pytest.raises(MissingPathError, match="softmax.safetensors"):
-        Elmo.open(folder, device="cpu").language_model()
+def test_a_model_without_a_softmax_says_so(copied_bytes: Path) -> None:
+    (copied_bytes / SOFTMAX).unlink()
+    with pytest.raises(MissingPathError, match=r"softmax\.safetensors"):
+        Elmo.open(copied_bytes, device="cpu").language_model()
 
 
 # -- the unigram model ---------------------------------------------------------------------------

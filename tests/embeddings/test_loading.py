@@ -57,9 +57,8 @@ def change_config(folder: Path, **changes: Any) -> None:
 )
 def test_an_unknown_kind_is_refused_with_the_known_ones(copied: Path, kind: Any, says: str) -> None:
     change_config(copied, kind=kind)
-    with pytest.raises(ModelError, match=re.escape(str(copied / CONFIG))) as error:
+    with pytest.raises(ModelError, match=re.escape(f"{copied / CONFIG}: {says}")):
         load(copied)
-    assert "found kind" in str(error.value) and says.split("Known")[1][:6] in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["[]", "7", "null"])
@@ -99,8 +98,9 @@ def test_weights_that_are_missing_without_a_training_are_an_incomplete_folder(co
 # -- every damage is told ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [CONFIG, VOCABULARY, MODEL])
-@pytest.mark.parametrize("size", [0, 1, 30])
+@pytest.mark.parametrize(
+    ("name", "size"), [(CONFIG, 0), (CONFIG, 1), (CONFIG, 30), (VOCABULARY, 1), (MODEL, 0), (MODEL, 1), (MODEL, 30)]
+)
 def test_a_file_that_was_cut_off_is_told_as_an_error_of_ours(copied: Path, name: str, size: int) -> None:
     (copied / name).write_bytes((copied / name).read_bytes()[:size])
     with pytest.raises(LowtideError, match=re.escape(str(copied))):
