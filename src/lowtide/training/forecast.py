@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 import sys
 import time
 from dataclasses import dataclass
 
 from lowtide.training.budget import format_bytes, format_seconds
 from lowtide.training.settings import Settings
-from lowtide.training.trainer import NUM_VALIDATIONS, Trainer
+from lowtide.training.trainer import Trainer
 
 PROBE_SECONDS = 3.0
 _WARM_UP_STEPS = 2
+_LEAST_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,11 @@ class Probe:
     """Of one look at the held-out text."""
     memory_bytes: int | None
 
-    def tokens_within(self, seconds: float) -> float:
-        """How many tokens can be read in a time, the looks at the held-out text paid for."""
-        return max(seconds - self.validation_seconds * (NUM_VALIDATIONS + 1), seconds / 2) * self.tokens_per_second
-
-    def seconds_for(self, tokens: int) -> float:
-        """How long so many tokens take, with the looks at the held-out text."""
-        return tokens / self.tokens_per_second + self.validation_seconds * (NUM_VALIDATIONS + 1)
-
 
 def probe(trainer: Trainer, *, seconds: float = PROBE_SECONDS) -> Probe:
     """Run real steps for some seconds. The trainer is spoilt by it: make a new one to train.
+
+    The rate is the median over steps, so that a moment in which the machine was busy counts little.
 
     Args:
         trainer: at its beginning.
@@ -79,15 +75,18 @@ def probe(trainer: Trainer, *, seconds: float = PROBE_SECONDS) -> Probe:
     for batch in itertools.islice(batches, _WARM_UP_STEPS):
         trainer.step(batch)
     started = time.monotonic()
-    tokens = 0
-    while (spent := time.monotonic() - started) < seconds:
+    rates: list[float] = []
+    while len(rates) < _LEAST_STEPS or time.monotonic() - started < seconds:
         batch = next(batches)
+        before = time.monotonic()
         trainer.step(batch)
-        tokens += batch.num_tokens
-    started = time.monotonic()
-    if trainer.has_valid:
+        rates.append(batch.num_tokens / (time.monotonic() - before))
+    validations = []
+    for _ in range(2 if trainer.has_valid else 0):
+        before = time.monotonic()
         trainer.validate()
-    return Probe(tokens / spent, time.monotonic() - started, _peak_memory())
+        validations.append(time.monotonic() - before)
+    return Probe(statistics.median(rates), min(validations, default=0.0), _peak_memory())
 
 
 def _peak_memory() -> int | None:
@@ -121,7 +120,8 @@ def make_forecast(settings: Settings, trainer: Trainer, measured: Probe, *, corp
         budget_tokens=settings.budget_tokens,
         epochs=settings.epochs,
         tokens_per_second=measured.tokens_per_second,
-        seconds=measured.seconds_for(settings.budget_tokens),
+        seconds=settings.budget_tokens / measured.tokens_per_second
+        + measured.validation_seconds * (settings.num_validations + 1),
         memory_bytes=measured.memory_bytes,
         disk_bytes=disk,
     )

@@ -21,6 +21,10 @@ ROW_TOKENS = 64
 SAMPLED_FROM = 4
 """The softmax is sampled when the vocabulary is at least this many times the samples."""
 
+VALIDATION_SHARE = 0.1
+"""Of a given time, what may go into looking at the held-out text."""
+FEWEST_VALIDATIONS = 5
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -85,7 +89,10 @@ def _settings(text: TrainingText, options: TrainOptions, preset_name: str) -> Se
 
 
 def _within(settings: Settings, measured: Probe, seconds: float) -> Settings:
-    """As many tokens as fit the time, and the dropout that so many passes need."""
-    budget = max(1, int(measured.tokens_within(seconds)))
+    """As many tokens as fit the time, with looks at the held-out text that take at most a tenth of it."""
+    looks = VALIDATION_SHARE * seconds / max(measured.validation_seconds, 1e-9)
+    num_validations = int(min(settings.num_validations, max(FEWEST_VALIDATIONS, looks)))
+    left = seconds - measured.validation_seconds * (num_validations + 1)
+    budget = max(1, int(measured.tokens_per_second * max(left, seconds / 2)))
     bilm = dataclasses.replace(settings.bilm, dropout=presets.dropout_for(budget / settings.num_train_tokens))
-    return dataclasses.replace(settings, budget_tokens=budget, bilm=bilm)
+    return dataclasses.replace(settings, budget_tokens=budget, num_validations=num_validations, bilm=bilm)

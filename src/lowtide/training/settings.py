@@ -35,6 +35,8 @@ class Settings:
     num_threads: int
     torch_version: str
     device: str
+    num_validations: int = 20
+    """Looks at the held-out text, evenly over the budget; the best state is kept."""
     warmup: float = 0.02
     """Share of the budget in which the rate rises."""
     cooldown: float = 0.5

@@ -38,7 +38,6 @@ from lowtide.weights.native import load_tensors, save_tensors, spelling_for
 
 log = logging.getLogger("lowtide")
 
-NUM_VALIDATIONS = 20
 LOGS_PER_VALIDATION = 5
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.05
@@ -179,7 +178,7 @@ class Trainer:
     def train(self) -> None:
         """Go on until the budget is spent; checkpoints on the way."""
         settings = self.settings
-        every = settings.budget_tokens / NUM_VALIDATIONS
+        every = settings.budget_tokens / settings.num_validations
         started = time.monotonic() - self.position.seconds
         saved_at, save_cost = time.monotonic(), 0.0
         self._log_path.parent.mkdir(parents=True, exist_ok=True)

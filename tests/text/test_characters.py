@@ -1,0 +1,144 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lowtide.errors import ConfigError
+from lowtide.text.characters import NUM_BYTE_CHARACTERS, ByteSpelling, SymbolSpelling
+from lowtide.text.vocabulary import Vocabulary
+
+claim = settings(derandomize=True, deadline=None)
+
+any_type = st.text(st.characters(exclude_categories=()))
+
+# The published table, after 1 was added to every id.
+START, END, WORD_START, WORD_END, PAD = 257, 258, 259, 260, 261
+
+
+def spelled(type_: str, max_characters: int = 50) -> list[int]:
+    ids: list[int] = ByteSpelling(max_characters).char_ids([type_])[0].tolist()
+    return ids
+
+
+def padded(*ids: int) -> list[int]:
+    return [WORD_START, *ids, WORD_END] + [PAD] * (48 - len(ids))
+
+
+def kept_bytes(type_: str) -> bytes:
+    ids = spelled(type_)
+    return bytes(character - 1 for character in ids[1 : ids.index(WORD_END)])
+
+
+# -- bytes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("type_", "ids"),
+    [
+        ("the", [117, 105, 102]),
+        ("A", [66]),
+        ("\0", [1]),
+        ("é", [196, 170]),
+        ("潮水", [231, 190, 175, 231, 177, 181]),
+        ("👍", [241, 160, 146, 142]),
+        ("", []),
+        ("<S>", [START]),
+        ("</S>", [END]),
+        ("<UNK>", [61, 86, 79, 76, 63]),
+        ("<s>", [61, 116, 63]),
+    ],
+)
+def test_a_type_is_spelled_as_published(type_: str, ids: list[int]) -> None:
+    assert spelled(type_) == padded(*ids)
+
+
+@claim
+@given(any_type.filter(lambda type_: type_ not in ("<S>", "</S>")))
+def test_a_spelling_holds_the_first_48_bytes(type_: str) -> None:
+    assert kept_bytes(type_) == type_.encode("utf-8", errors="ignore")[:48]
+
+
+@pytest.mark.parametrize(
+    ("type_", "kept"),
+    [
+        ("a" * 49, b"a" * 48),
+        ("潮" * 17, "潮".encode() * 16),
+        ("a" + "潮" * 16, b"a" + "潮".encode() * 15 + "潮".encode()[:2]),
+        ("a" * 10_000, b"a" * 48),
+    ],
+)
+def test_a_long_type_is_cut_after_48_bytes_even_inside_a_character(type_: str, kept: bytes) -> None:
+    assert kept_bytes(type_) == kept
+
+
+def test_a_cut_type_still_has_its_end() -> None:
+    assert spelled("a" * 49)[-1] == WORD_END
+
+
+@pytest.mark.parametrize(("type_", "left"), [("a\ud800b", "ab"), ("\udfff", ""), ("\ud83d\udc4d", "")])
+def test_lone_surrogates_vanish(type_: str, left: str) -> None:
+    assert spelled(type_) == spelled(left)
+
+
+@claim
+@given(st.lists(any_type))
+def test_every_id_lies_in_the_table(types: list[str]) -> None:
+    rows = ByteSpelling().char_ids(types)
+    assert rows.shape == (len(types), 50)
+    assert ((rows > 0) & (rows < NUM_BYTE_CHARACTERS)).all()
+
+
+@claim
+@given(st.lists(any_type))
+def test_a_type_is_spelled_alike_in_every_company(types: list[str]) -> None:
+    assert ByteSpelling().char_ids(types).tolist() == [spelled(type_) for type_ in types]
+
+
+def test_the_table_has_262_rows() -> None:
+    assert ByteSpelling().num_characters == NUM_BYTE_CHARACTERS == 262
+
+
+@pytest.mark.parametrize("max_characters", [3, 10, 50, 64])
+def test_a_row_is_as_long_as_asked(max_characters: int) -> None:
+    assert len(spelled("tides and tides", max_characters)) == max_characters == ByteSpelling(max_characters).row_length
+
+
+@pytest.mark.parametrize("max_characters", [2, 0, -1])
+def test_a_row_without_room_for_a_byte_is_refused(max_characters: int) -> None:
+    with pytest.raises(ConfigError, match=f"max_characters is {max_characters}"):
+        ByteSpelling(max_characters)
+
+
+@pytest.mark.parametrize(
+    ("type_", "is_truncated"),
+    [("a" * 48, False), ("a" * 49, True), ("潮" * 16, False), ("潮" * 17, True), ("\ud800" * 99, False), ("", False)],
+)
+def test_a_type_is_truncated_if_it_has_more_than_48_bytes(type_: str, is_truncated: bool) -> None:
+    assert ByteSpelling().is_truncated(type_) == is_truncated
+
+
+# -- symbols ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def symbols() -> SymbolSpelling:
+    return SymbolSpelling(Vocabulary.from_counts({"M": 3, "K": 2}, num_sentences=1))
+
+
+def test_a_symbol_is_spelled_by_its_index(symbols: SymbolSpelling) -> None:
+    assert symbols.char_ids(["<S>", "</S>", "<UNK>", "M", "K"]).tolist() == [[0], [1], [2], [3], [4]]
+
+
+def test_an_unknown_symbol_is_spelled_unknown(symbols: SymbolSpelling) -> None:
+    assert symbols.char_ids(["Z"]).tolist() == symbols.char_ids(["<UNK>"]).tolist()
+
+
+def test_no_symbols_are_no_rows_of_one(symbols: SymbolSpelling) -> None:
+    assert symbols.char_ids([]).shape == (0, symbols.row_length)
+
+
+def test_there_are_as_many_symbols_as_types(symbols: SymbolSpelling) -> None:
+    assert symbols.num_characters == 5
+
+
+def test_a_symbol_is_never_truncated(symbols: SymbolSpelling) -> None:
+    assert not symbols.is_truncated("M" * 1000)
