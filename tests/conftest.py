@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 import tiny
+from scenario import mini_preset
 from lowtide.embeddings import Elmo, LanguageModel
+
+__all__ = ["mini_preset"]
 
 
 @pytest.fixture(scope="session")

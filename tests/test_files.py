@@ -1,8 +1,10 @@
+import errno
 import hashlib
 import os
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,22 @@ def test_a_file_that_cannot_grow_is_a_write_error_and_the_old_one_stays(tmp_path
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert names_in(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
+
+
+@pytest.mark.parametrize(
+    ("number", "content"), [(errno.ENOSPC, "old"), (errno.EIO, "old"), (errno.EINVAL, "new"), (errno.EBADF, "new")]
+)
+def test_a_file_takes_its_place_unless_the_system_says_that_bytes_were_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, content: str
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(number, "refused")
+
+    write_text(tmp_path / "a.txt", "old")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with suppress(WriteError):
+        write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == content
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ and a stop at any moment leaves the old one.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,12 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _flush(file: Path) -> None:
-    with file.open("rb") as handle, suppress(OSError):  # some file systems refuse fsync
-        os.fsync(handle.fileno())
+    with file.open("rb") as handle:
+        try:
+            os.fsync(handle.fileno())
+        except OSError as error:  # some file systems refuse fsync; but what is lost, is lost
+            if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+                raise
 
 
 def remove(path: Path) -> None:

@@ -2,11 +2,10 @@ import bz2
 import gzip
 import io
 import lzma
-import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import pytest
 import zstandard
@@ -24,7 +23,7 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress,
     ".bz2": bz2.compress,
     ".xz": lzma.compress,
-    ".zst": lambda raw: cast(bytes, zstandard.ZstdCompressor().compress(raw)),
+    ".zst": lambda raw: zstandard.ZstdCompressor().compress(raw),
 }
 suffixes = pytest.mark.parametrize("suffix", COMPRESSORS)
 
@@ -64,7 +63,7 @@ def test_files_come_in_the_order_they_are_named() -> None:
 
 
 def test_a_file_may_have_any_name() -> None:
-    assert find_files([write("corpus.en"), write("[a]*.txt")]) == ["corpus.en", "[a]*.txt"]
+    assert find_files([write("corpus.en"), write("[a].txt")]) == ["corpus.en", "[a].txt"]
 
 
 def test_a_folder_gives_its_text_files_in_order_of_name() -> None:
@@ -82,13 +81,17 @@ def test_a_glob_gives_the_files_that_match(pattern: str, expected: int) -> None:
     assert len(find_files([pattern])) == expected
 
 
-@pytest.mark.parametrize("again", ["a.txt", "./a.txt", "sub/../a.txt", "*.txt", ".", "{here}/a.txt", "link.txt"])
+@pytest.mark.parametrize("again", ["a.txt", "./a.txt", "sub/../a.txt", "*.txt", ".", "{here}/a.txt"])
 def test_a_file_that_is_named_twice_is_read_once(here: Path, again: str) -> None:
     write("a.txt", "One.")
     (here / "sub").mkdir()
-    if again == "link.txt":
-        os.symlink("a.txt", "link.txt")
     assert texts("a.txt", again.format(here=here)) == ["One."]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links want rights there")
+def test_a_link_to_a_file_that_is_read_is_not_read() -> None:
+    Path("link.txt").symlink_to(write("a.txt", "One."))
+    assert texts("a.txt", "link.txt") == ["One."]
 
 
 @pytest.mark.parametrize("name", ["nothing.txt", "no*.txt", "no/such/folder/", "a\0b", "a.txt/b"])
@@ -143,19 +146,19 @@ def test_compressed_files_that_were_joined_are_read_to_the_end(suffix: str) -> N
 def test_a_truncated_file_is_an_error_that_names_it(suffix: str, share: float) -> None:
     whole = COMPRESSORS[suffix](b"".join(b"%d\n" % (line * line) for line in range(20_000)))
     write(f"a{suffix}", whole[: int(len(whole) * share)])
-    with pytest.raises(InputError, match=rf"a\{suffix} cannot be read: .*Is it damaged\?"):
+    with pytest.raises(InputError, match=rf"a{re.escape(suffix)} cannot be read: .*Is it damaged\?"):
         texts(f"a{suffix}")
 
 
 @suffixes
 def test_a_file_that_is_not_what_its_name_says_is_an_error_that_names_it(suffix: str) -> None:
-    with pytest.raises(InputError, match=rf"a\{suffix} cannot be read: .*Is it damaged\?"):
+    with pytest.raises(InputError, match=rf"a{re.escape(suffix)} cannot be read: .*Is it damaged\?"):
         texts(write(f"a{suffix}", TEXT))
 
 
 def test_a_zst_file_without_the_library_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    with pytest.raises(MissingExtraError, match="lowtide.zstd."):
+    with pytest.raises(MissingExtraError, match=r"lowtide\[zstd\]"):
         texts(write("a.zst", COMPRESSORS[".zst"](b"One.")))
 
 
@@ -279,13 +282,10 @@ def test_a_line_may_be_a_paragraph() -> None:
     [
         ("The tide\ngoes out. We\n  see it.\n\nAnd so\non.", ["The tide goes out.", "We see it.", "And so on."]),
         ("潮水\n退了。就知\n道。", ["潮水退了。", "就知道。"]),
-        ("退了，\n“就\n知道”", ["退了，“就 知道”"]),
         ("用 Python\n写", ["用 Python 写"]),
     ],
 )
 def test_wrapped_lines_are_joined_with_a_space_but_not_between_chinese(text: str, expected: list[str]) -> None:
-    if "“" in text:
-        expected = ["退了， “就知道”"]
     assert texts(write("a.txt", text), lines="wrapped") == expected
 
 
@@ -301,8 +301,11 @@ def test_a_sentence_knows_its_file_and_line() -> None:
 LAID = {
     "sentence": "The tide goes out before dawn.\nNobody saw it.\nThe boats lie in the mud, and wait.\n",
     "paragraph": "The tide goes out. Nobody saw it. The boats wait.\nThen it comes back. We laugh. We go home.\n",
-    "wrapped": "The tide went out before dawn, and the harbour lay\nempty. Nobody had seen it so low in thirty years of\n"
-    "walking there, and old Harris, who had walked there\nlonger than others, did not say a word about it to\nus.\n",
+    "wrapped": "The tide went out before dawn, and the harbour lay\n"
+    "empty. Nobody had seen it so low in thirty years of\n"
+    "walking there, and old Harris, who had walked there\n"
+    "longer than others, did not say a word about it to\n"
+    "us.\n",
 }
 
 

@@ -185,7 +185,7 @@ class Elmo:
         return stacked[0] if is_one else stacked
 
     def embed_iter(
-        self, sentences: Iterable[str | Sentence], *, layers: str | int = "mix", mix: LayerMix | None = None
+        self, sentences: Iterable[str | Sequence[str]], *, layers: str | int = "mix", mix: LayerMix | None = None
     ) -> Iterator[Vectors]:
         """As `embed`, for any number of sentences: one array at a time comes out.
 

@@ -97,9 +97,14 @@ class PreparedCorpus:
                 yield unescape(line.rstrip("\n"))
 
     def spell(self, spelling: Spelling, vocabulary: Vocabulary) -> int:
-        """Write how every type is spelled and which target it is; returns how many are truncated."""
+        """Write how every type is spelled and which target it is; returns how many are truncated.
+
+        Raises:
+            WriteError: if the disk is full.
+        """
         num_truncated = 0
         with (
+            explained(self.folder),
             (self.folder / "characters.bin").open("wb") as characters,
             (self.folder / "targets.bin").open("wb") as targets,
         ):
@@ -138,6 +143,7 @@ class _Writer:
 
     def flush(self, *, least: int = 0) -> None:
         if len(self._buffer) > least:
+            # not tofile, which tells nobody of a full disk
             self._file.write(np.asarray(self._buffer).astype(f"<u{self._buffer.itemsize}").tobytes())
             del self._buffer[:]
 
@@ -279,7 +285,7 @@ def prepare(
         if not num_tokens:
             raise InputError("the text holds no token: is it empty, or blank?")
         numbers = held_out.chosen(num_sentences)
-        numbers.astype("<u8").tofile(folder / "held_out.bin")
+        (folder / "held_out.bin").write_bytes(numbers.astype("<u8").tobytes())
     counts = CorpusCounts(
         tokenizer=tokenizer.config,
         num_documents=num_documents,

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from lowtide import cli
+from lowtide.training.presets import PRESETS
+from lowtide.training.trainer import Trainer
+from scenario import MINI, write_corpus
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def lowtide(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lowtide:
+    return Lowtide(monkeypatch, capsys)
+
+
+class Lowtide:
+    """The command, called as the shell would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str | Path) -> Ran:
+        self._monkeypatch.setattr(sys, "argv", ["lowtide", *map(str, arguments)])
+        self._monkeypatch.setenv("COLUMNS", "100")
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        out, err = self._capsys.readouterr()
+        return Ran(code, out, err)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.txt")
+
+
+@pytest.fixture(scope="module")
+def model(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import lowtide
+
+    out = tmp_path_factory.mktemp("cli") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", MINI)
+        patch.setattr("lowtide.training.planning.PROBE_SECONDS", 0.05)
+        lowtide.pretrain([corpus], out=out, preset="tiny", tokens=1000, threads=1)
+    return out
+
+
+_COMMANDS = ["demo", "pretrain", "embed", "compare", "guess", "evaluate perplexity", "inspect"]
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_help_ends_with_a_line_to_paste(command: str, lowtide: Lowtide) -> None:
+    ran = lowtide(*command.split(), "--help")
+    assert ran.code == 0
+    assert ran.out.strip().splitlines()[-1].strip().startswith(f"lowtide {command}")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["pretrain", "--help"]])
+def test_help_needs_no_torch(arguments: list[str]) -> None:
+    script = (
+        "import sys; sys.argv = ['lowtide', *sys.argv[1:]]\nfrom lowtide.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'h5py', 'rjieba'} & set(sys.modules)), file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    assert ran.stderr.strip() == "[]"
+
+
+def test_pretrain_makes_a_model_that_the_other_commands_open(
+    lowtide: Lowtide, corpus: Path, tmp_path: Path, mini_preset: None
+) -> None:
+    ran = lowtide("pretrain", corpus, "--out", tmp_path / "m", "--preset", "tiny", "--tokens", "500", "--threads", "1")
+    assert ran.code == 0, ran.err
+    assert lowtide("inspect", tmp_path / "m").code == 0
+
+
+def test_a_dry_run_forecasts_and_leaves_nothing(
+    lowtide: Lowtide, corpus: Path, tmp_path: Path, mini_preset: None
+) -> None:
+    out = tmp_path / "m"
+    ran = lowtide("pretrain", corpus, "--out", out, "--dry-run", "--json", "--preset", "tiny", "--threads", "1")
+    told = json.loads(ran.out)
+    assert told["seconds"] > 0 and told["budget_tokens"] == 10 * told["num_train_tokens"]
+    assert not out.exists()
+
+
+def test_a_time_becomes_a_number_of_tokens_before_the_first_step(
+    lowtide: Lowtide, corpus: Path, tmp_path: Path, mini_preset: None
+) -> None:
+    ran = lowtide("pretrain", corpus, "--out", tmp_path / "m", "--preset", "tiny", "--time", "1s", "--threads", "1")
+    assert ran.code == 0, ran.err
+    config = json.loads((tmp_path / "m" / "config.json").read_text(encoding="utf-8"))
+    assert config["training"]["budget_tokens"] > 0
+
+
+def test_ctrl_c_prints_the_line_that_goes_on(
+    lowtide: Lowtide, corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "my model"
+    command = ["pretrain", str(corpus), "--out", str(out), "--preset", "tiny", "--tokens", "2000", "--threads", "1"]
+    step = Trainer.step
+
+    def press_ctrl_c(self: Trainer, batch: object) -> float:
+        if self.position.step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, batch)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", press_ctrl_c)
+        ran = lowtide(*command)
+    assert ran.code == 130
+    assert ran.err.strip().splitlines()[-1].endswith(f"--out '{out}' --preset tiny --tokens 2000 --threads 1 --resume")
+    assert lowtide(*command, "--resume").code == 0
+
+
+@pytest.mark.parametrize("name", ["v.h5", "v.npz"])
+def test_embed_numbers_every_line_and_keeps_the_empty_ones(
+    name: str, lowtide: Lowtide, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in.txt").write_text("the tide goes out\n\nthe tide\n", encoding="utf-8")
+    ran = lowtide("embed", model, tmp_path / "in.txt", "--out", tmp_path / name, "--layers", "all")
+    assert ran.code == 0, ran.err
+    if name == "v.h5":
+        with h5py.File(tmp_path / name) as file:
+            shapes = [file[str(number)].shape for number in range(3)]
+    else:
+        with np.load(tmp_path / name) as arrays:
+            shapes = [arrays[str(number)].shape for number in range(3)]
+    assert shapes == [(3, 4, 12), (3, 0, 12), (3, 2, 12)]
+
+
+@pytest.mark.parametrize("name", ["v.h5", "v.npz"])
+def test_embed_gives_the_same_bytes_again(
+    name: str, lowtide: Lowtide, model: Path, corpus: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / "a" / name, tmp_path / "b" / name]
+    for file in files:
+        assert lowtide("embed", model, corpus, "--out", file).code == 0
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_embed_pools_to_one_vector_a_sentence(lowtide: Lowtide, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("the tide goes out\n\n", encoding="utf-8")
+    assert lowtide("embed", model, tmp_path / "in.txt", "--out", tmp_path / "v.npz", "--pool", "max").code == 0
+    with np.load(tmp_path / "v.npz") as arrays:
+        assert (arrays["0"].shape, arrays["1"].tolist()) == ((12,), [0.0] * 12)
+
+
+def test_compare_shows_every_layer(lowtide: Lowtide, model: Path) -> None:
+    ran = lowtide("compare", model, "the [tide] goes", "[tide] out", "--json")
+    matrices = json.loads(ran.out)
+    assert list(matrices) == ["one-hot", "layer 0", "layer 1", "layer 2", "mix"]
+    assert matrices["one-hot"] == matrices["layer 0"] == [[1.0, 1.0], [1.0, 1.0]]
+    assert matrices["layer 2"][0][1] < 1.0
+
+
+def test_compare_prints_tables(lowtide: Lowtide, model: Path) -> None:
+    ran = lowtide("compare", model, "the [tide] goes", "[tide] out")
+    assert "layer 1" in ran.out and "1.00" in ran.out
+
+
+def test_compare_writes_a_page(lowtide: Lowtide, model: Path, tmp_path: Path) -> None:
+    assert lowtide("compare", model, "the [tide]", "[tide] out", "--html", tmp_path / "p.html").code == 0
+    assert "<svg" in (tmp_path / "p.html").read_text(encoding="utf-8")
+
+
+def test_guess_walks_from_the_start_to_the_end(lowtide: Lowtide, model: Path) -> None:
+    places = json.loads(lowtide("guess", model, "the tide goes", "--json", "--top", "2").out)
+    assert [place["token"] for place in places] == ["<S>", "the", "tide", "goes", "</S>"]
+    assert [len(place["from_left"]) for place in places] == [0, 2, 2, 2, 2]
+    assert [len(place["from_right"]) for place in places] == [2, 2, 2, 2, 0]
+
+
+def test_guess_marks_types_that_training_never_saw(lowtide: Lowtide, model: Path) -> None:
+    assert "tide (never seen)" in lowtide("guess", model, "the tide").out
+
+
+def test_chinese_with_spaces_is_taken_as_cut(lowtide: Lowtide, model: Path) -> None:
+    places = json.loads(lowtide("guess", model, "潮水 退了 就 知道", "--json").out)
+    assert [place["token"] for place in places[1:-1]] == ["潮水", "退了", "就", "知道"]
+
+
+def test_evaluate_perplexity_reports_both_directions_and_the_unigram_model(
+    lowtide: Lowtide, model: Path, corpus: Path
+) -> None:
+    ran = lowtide("evaluate", "perplexity", model, corpus, "--json")
+    found = json.loads(ran.out)
+    assert found["mean"] == pytest.approx((found["perplexity"]["forward"] + found["perplexity"]["backward"]) / 2)
+    assert found["unigram"] > 1 and found["num_sentences"] == 500
+
+
+def test_inspect_tells_the_sizes(lowtide: Lowtide, model: Path) -> None:
+    found = json.loads(lowtide("inspect", model, "--json").out)
+    assert (found["num_layers"], found["width"], found["has_softmax"]) == (3, 12, True)
+    assert found["num_parameters"] == sum(found["parameters"].values())
+
+
+_MISTAKES = {
+    "a text that is not there": (["pretrain", "nowhere.txt", "--out", "m"], "nowhere.txt is not there"),
+    "no folder to write to": (["pretrain", "{corpus}"], "--out DIR"),
+    "two budgets": (["pretrain", "{corpus}", "--out", "m", "--time", "1m", "--epochs", "2"], "give one of"),
+    "a time that cannot be read": (["pretrain", "{corpus}", "--out", "m", "--time", "soon"], "20m"),
+    "an unknown encoding": (["pretrain", "{corpus}", "--out", "m", "--encoding", "utf-9"], "unknown encoding"),
+    "a model that is not there": (["guess", "nowhere", "text"], "nowhere is not there"),
+    "a folder that is no model": (["inspect", "{folder}"], "no config.json"),
+    "a vector file of no known kind": (["embed", "{model}", "{corpus}", "--out", "v.csv"], ".npz"),
+    "an unknown layer": (["embed", "{model}", "{corpus}", "--out", "v.npz", "--layers", "7"], "layers 0 to 2"),
+    "a misspelt layer": (["embed", "{model}", "{corpus}", "--out", "v.npz", "--layers", "tpo"], "Did you mean 'top'"),
+    "a pooling that is none": (["embed", "{model}", "{corpus}", "--out", "v.npz", "--pool", "sum"], "mean or max"),
+    "nothing marked": (["compare", "{model}", "the tide", "the [tide]"], "mark one word"),
+    "a single sentence to compare": (["compare", "{model}", "the [tide]"], "at least two"),
+    "a device that is not here": (["guess", "{model}", "the tide", "--device", "qpu"], "cannot be used here"),
+}
+
+
+@pytest.mark.parametrize("mistake", _MISTAKES)
+def test_a_mistake_is_one_line_on_stderr_and_code_2(
+    mistake: str, lowtide: Lowtide, model: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, message = _MISTAKES[mistake]
+    ran = lowtide(*(a.format(model=model, corpus=corpus, folder=tmp_path) for a in arguments))
+    assert ran.code == 2 and message in ran.err
+    assert len(ran.err.strip().splitlines()) <= 2 and "Traceback" not in ran.err
+    assert [path for path in tmp_path.iterdir() if path.name != "m"] == []
+
+
+def test_debugging_shows_the_traceback(lowtide: Lowtide, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOWTIDE_DEBUG", "1")
+    with pytest.raises(FileNotFoundError):
+        lowtide("guess", "nowhere", "text")
+
+
+def test_the_version_is_told(lowtide: Lowtide) -> None:
+    assert lowtide("--version").out.startswith("lowtide 0.")

@@ -1,3 +1,0 @@
-from scenario import mini_preset
-
-__all__ = ["mini_preset"]
