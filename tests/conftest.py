@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import tiny
-from scenario import mini_preset
 from lowtide.embeddings import Elmo, LanguageModel
+from scenario import mini_preset
 
 __all__ = ["mini_preset"]
 

@@ -94,6 +94,10 @@ def kill_at(step):
 def nothing(*args, **kwargs):
     pass
 
+def half_a_line(self, file, **values):
+    file.write(b"{{")
+    file.flush()
+
 def half_a_file(tensors, path, metadata=None):
     Path(path).write_bytes(b"\\x00" * 1000)
 
@@ -109,7 +113,7 @@ _MOMENTS = {
     "while the first checkpoint is written": "kill_in(checkpoint, 'save_file', 1, half_a_file)",
     "while a checkpoint is written": "kill_in(checkpoint, 'save_file', 9, half_a_file)",
     "while the best state is written": "kill_in(native, 'save_file', 6, half_a_file)",
-    "while the log is written": "kill_in(trainer.Trainer, '_log', 30, lambda self, file, **v: (file.write(b'{{'), file.flush()))",
+    "while the log is written": "kill_in(trainer.Trainer, '_log', 30, half_a_line)",
     "while the model is written": "kill_in(pretrain, 'save_model', 1, nothing)",
     "before the work is removed": "kill_in(pretrain, 'remove', 1, nothing)",
 }
@@ -122,7 +126,7 @@ def test_a_killed_training_resumes_to_the_same_bits(
 ) -> None:
     out = tmp_path / "model"
     tests = str(Path(__file__).parent.parent)
-    where = _MOMENTS[moment].replace("{{", "{")
+    where = _MOMENTS[moment]
     script = _KILLED_RUN.format(tests=tests, where=where, corpus=str(corpus), out=str(out))
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

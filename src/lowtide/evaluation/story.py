@@ -53,6 +53,8 @@ _TAGS = {
     "f": "place word",
     "u": "particle",
 }
+_NUM_GRAMMAR = 100
+"""So many of the commonest English types are grammar themselves, and no example of two uses."""
 _NUM_WORDS = 3
 _NUM_SHOWN = 4
 """Sentences of each use in a matrix."""
@@ -221,7 +223,11 @@ def _look(elmo: Elmo, text: Path, language: Language) -> LanguageStory:
 def _find_words(elmo: Elmo, sentences: Sequence[Sentence], language: Language) -> list[TwoUses]:
     if language == "en":
         return find_two_uses(
-            sentences, english_uses, num_words=_NUM_WORDS, num_examples=_NUM_MEASURED, skip_commonest=100
+            sentences,
+            english_uses,
+            num_words=_NUM_WORDS,
+            num_examples=_NUM_MEASURED,
+            skip_commonest=_NUM_GRAMMAR,
         )
     tagged = TaggedUses(demo_text.tagged_chinese(), elmo.tokenizer, _TAGS)
     return find_two_uses(tagged.sentences, tagged, num_words=_NUM_WORDS, num_examples=_NUM_MEASURED)
