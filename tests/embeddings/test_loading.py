@@ -36,6 +36,11 @@ def test_a_folder_that_is_not_there_is_named_with_what_makes_one(tmp_path: Path)
         load(tmp_path / "no-model")
 
 
+def test_a_file_is_not_said_to_be_missing(saved_bytes: tiny.Saved) -> None:
+    with pytest.raises(MissingPathError, match=r"config\.json is no folder: expected a model folder"):
+        load(saved_bytes.folder / CONFIG)
+
+
 def test_a_folder_without_a_config_is_no_model_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=re.escape(f"{tmp_path} is no model folder: it holds no config.json")):
         load(tmp_path)

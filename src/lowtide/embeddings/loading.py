@@ -35,8 +35,9 @@ def load(model: str | Path, *, device: str = "auto") -> Elmo:
     if not folder.exists():
         folder = shipped_model(str(model)) or folder
     if not folder.is_dir():
+        found = "is no folder" if folder.exists() else "is not there"
         raise MissingPathError(
-            f"{model} is not there: expected a model folder, as `lowtide pretrain TEXT --out {folder.name}` makes"
+            f"{model} {found}: expected a model folder, as `lowtide pretrain TEXT --out {folder.name}` makes"
         )
     if _is_unfinished(folder):
         raise ModelError(

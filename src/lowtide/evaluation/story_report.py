@@ -196,10 +196,8 @@ def _word(word: WordStory, ui: UI) -> list[str]:
     return [
         pictures.heading(title, level=4),
         _comparison(word.shown, ui),
-        pictures.columns(
-            pictures.table(header, rows, caption=say("Over {count} sentences.", ui, count=sum(shares))),
-            pictures.figure(token_map, caption=say("The two directions in which these tokens differ most.", ui)),
-        ),
+        pictures.table(header, rows, caption=say("Over {count} sentences.", ui, count=sum(shares))),
+        pictures.figure(token_map, caption=say("The two directions in which these tokens differ most.", ui)),
     ]
 
 
@@ -239,10 +237,7 @@ def _honestly(story: LanguageStory, ui: UI) -> str:
 
 def _comparison(found: Comparison, ui: UI) -> str:
     unseen = say("never seen in training", ui)
-    labels = [
-        f"{number} {_snippet(marked)}" + ("" if is_known else f" ({unseen})")
-        for number, (marked, is_known) in enumerate(zip(found.sentences, found.is_known, strict=True), start=1)
-    ]
+    labels = [f"{number} {_snippet(marked)}" for number, marked in enumerate(found.sentences, start=1)]
     numbers = [str(number) for number in range(1, len(labels) + 1)]
     maps = [
         pictures.figure(
@@ -258,7 +253,11 @@ def _comparison(found: Comparison, ui: UI) -> str:
         )
         for name, matrix in found.matrices().items()
     ]
-    return pictures.columns(*maps)
+    sentences = [
+        [number, _bracketed(marked) + ("" if is_known else f"   ({unseen})")]
+        for number, marked, is_known in zip(numbers, found.sentences, found.is_known, strict=True)
+    ]
+    return pictures.table(["", say("sentence", ui)], sentences) + pictures.columns(*maps)
 
 
 def _layer_name(name: str, ui: UI) -> str:
