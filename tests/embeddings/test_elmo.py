@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.elmo import pick_device
 from lowtide.errors import InputError, ShapeError
 from lowtide.model import LayerMix
-from lowtide.weights.native import MODEL
+from lowtide.weights.native import CONFIG
 from model import reference
 
 TEXT = "The tide goes out."
@@ -336,9 +336,15 @@ def test_the_encoder_gives_the_vectors_with_gradients(elmo: Elmo) -> None:
     np.testing.assert_allclose(states.layers[:, 0].detach(), elmo.embed_layers([TOKENS])[0], rtol=0, atol=1e-6)
 
 
-def test_the_checksum_is_that_of_the_weights(elmo: Elmo) -> None:
-    weights = (elmo.stored.folder / MODEL).read_bytes()
-    assert elmo.checksum == hashlib.sha256(weights).hexdigest()
+def test_the_same_model_elsewhere_has_the_same_checksum(elmo: Elmo, copied_bytes: Path) -> None:
+    assert Elmo.open(copied_bytes, device="cpu").checksum == elmo.checksum
+
+
+def test_another_tokenizer_makes_another_checksum(elmo: Elmo, copied_bytes: Path) -> None:
+    config = json.loads((copied_bytes / CONFIG).read_text(encoding="utf-8"))
+    config["tokenizer"]["name"] = "characters"
+    (copied_bytes / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    assert Elmo.open(copied_bytes, device="cpu").checksum != elmo.checksum
 
 
 def test_other_weights_have_another_checksum(elmo: Elmo, tmp_path: Path) -> None:

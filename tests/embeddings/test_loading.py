@@ -67,9 +67,9 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(copied: Path, kind: Any,
 
 
 @pytest.mark.parametrize("text", ["[]", "7", "null"])
-def test_a_config_that_is_no_object_has_no_kind(copied: Path, text: str) -> None:
+def test_a_config_that_is_no_object_is_refused(copied: Path, text: str) -> None:
     (copied / CONFIG).write_text(text, encoding="utf-8")
-    with pytest.raises(ModelError, match="found kind None"):
+    with pytest.raises(ModelError, match="holds no object"):
         load(copied)
 
 

@@ -354,6 +354,15 @@ def test_another_epoch_has_another_order(corpus: PreparedCorpus) -> None:
     assert order_of(batches, epoch=0) != order_of(batches, epoch=1)
 
 
+def test_another_epoch_puts_other_sentences_together(corpus: PreparedCorpus) -> None:
+    first, second = (
+        {type_ for training in packed_batches(corpus).chunk(epoch, 0) for type_ in read_types(training.batch)}
+        for epoch in (0, 1)
+    )
+    assert first - second
+    assert second - first
+
+
 def test_sentences_are_shuffled_across_the_corpus(corpus: PreparedCorpus) -> None:
     first = next(epoch_of(packed_batches(corpus)))
     numbers = [int(piece[1].partition("t")[0][1:]) for piece in read_pieces(first.batch) if piece[0] == "<S>"]

@@ -157,6 +157,13 @@ def test_the_types_that_are_held_are_bounded(crowded: tuple[Path, list[list[str]
     assert len(crowded[2]) <= 20
 
 
+def test_boundaries_are_not_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "MAX_LIVE_TYPES", 20)
+    prepare(raw([*numbered(1, 100), [["<S>", "</S>"]]]), tokenizer, tmp_path)
+    types = Counter(PreparedCorpus(tmp_path).types())
+    assert (types["<S>"], types["</S>"]) == (1, 1)
+
+
 # -- spelling --------------------------------------------------------------------------------------
 
 

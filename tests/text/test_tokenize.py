@@ -176,9 +176,17 @@ def test_offsets_count_characters_of_the_text() -> None:
     assert tokens == [Token("He", 2, 4), Token("did", 5, 8), Token("n't", 8, 11), Token(".", 11, 12)]
 
 
-def test_offsets_count_in_the_text_as_it_was_given() -> None:
-    tokens = make_tokenizer("words", language="en").tokenize("un cafe\u0301 noir")
-    assert tokens == [Token("un", 0, 2), Token("café", 3, 8), Token("noir", 9, 13)]
+@pytest.mark.parametrize(
+    ("name", "text", "tokens"),
+    [
+        ("words", "un cafe\u0301 noir", [Token("un", 0, 2), Token("café", 3, 8), Token("noir", 9, 13)]),
+        ("words", "ᄒ\u1161\u11abᄀ\u116e 말", [Token("한구", 0, 5), Token("말", 6, 7)]),
+        ("characters", "ᄒ\u1161\u11ab각ᄀ\u116e", [Token("한", 0, 3), Token("각", 3, 4), Token("구", 4, 6)]),
+        ("characters", "=\u0338 x\u0301\u0323", [Token("≠", 0, 2), Token("x\u0323\u0301", 3, 6)]),
+    ],
+)
+def test_offsets_count_in_the_text_as_it_was_given(name: TokenizerName, text: str, tokens: list[Token]) -> None:
+    assert make_tokenizer(name, language="en").tokenize(text) == tokens
 
 
 @pytest.mark.parametrize("word", ["हिन्दी", "क्षेत्र", "বাংলা", "தமிழ்", "עִבְרִית", "العَرَبِيَّة"])

@@ -98,6 +98,9 @@ def half_a_line(self, file, **values):
     file.write(b"{{")
     file.flush()
 
+def half_a_checkpoint(path, *args, **kwargs):
+    path.with_name("." + path.name + ".1.part").write_bytes(bytes(1000))
+
 def half_a_file(tensors, path, metadata=None):
     Path(path).write_bytes(b"\\x00" * 1000)
 
@@ -110,8 +113,8 @@ _MOMENTS = {
     "before the first step": "kill_in(trainer.Trainer, 'train', 1, nothing)",
     "in an early step": "kill_at(3)",
     "in a late step": "kill_at(17)",
-    "while the first checkpoint is written": "kill_in(checkpoint, 'save_file', 1, half_a_file)",
-    "while a checkpoint is written": "kill_in(checkpoint, 'save_file', 9, half_a_file)",
+    "while the first checkpoint is written": "kill_in(native, 'save_file', 3, half_a_file)",
+    "while a checkpoint is written": "kill_in(checkpoint, 'save_tensors', 9, half_a_checkpoint)",
     "while the best state is written": "kill_in(native, 'save_file', 6, half_a_file)",
     "while the log is written": "kill_in(trainer.Trainer, '_log', 30, half_a_line)",
     "while the model is written": "kill_in(pretrain, 'save_model', 1, nothing)",

@@ -112,7 +112,7 @@ def test_the_config_is_written_last(saved_bytes: tiny.Saved, tmp_path: Path, mon
 def test_weights_that_cannot_be_written_are_a_write_error(
     saved_bytes: tiny.Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(tensors: dict[str, Tensor], path: Path) -> None:
+    def fail(tensors: dict[str, Tensor], path: Path, metadata: None) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(native, "save_file", fail)
@@ -235,7 +235,7 @@ def test_a_damaged_config_is_named(copied: Path, text: str) -> None:
 
 def test_a_config_that_is_no_object_is_named(copied: Path) -> None:
     (copied / CONFIG).write_text("[1, 2]", encoding="utf-8")
-    with pytest.raises(ConfigError, match=re.escape(f"{copied / CONFIG}: found list, expected an object")):
+    with pytest.raises(ModelError, match=re.escape(f"{copied / CONFIG} holds no object")):
         load_model(copied)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
 
+from lowtide.config import to_json
 from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.engine import embed_stream
@@ -71,8 +74,15 @@ class Elmo:
 
     @cached_property
     def checksum(self) -> str:
-        """The SHA-256 of the network's weights."""
-        return sha256(self._stored.folder / MODEL)
+        """SHA-256 of all that decides a vector: the weights, the sizes, the tokenizer, the symbols."""
+        config = self._stored.config
+        decides: dict[str, Any] = {
+            "weights": sha256(self._stored.folder / MODEL),
+            "bilm": to_json(config.bilm),
+            "tokenizer": to_json(config.tokenizer),
+            "symbols": self._stored.vocabulary.types if config.bilm.symbols else None,
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

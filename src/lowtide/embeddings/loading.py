@@ -7,8 +7,7 @@ from pathlib import Path
 
 from lowtide.embeddings.elmo import Elmo
 from lowtide.errors import MissingPathError, ModelError, nearest
-from lowtide.files import read_json
-from lowtide.weights.native import CONFIG, MODEL
+from lowtide.weights.native import CONFIG, MODEL, read_config
 
 KINDS: dict[str, Callable[..., Elmo]] = {"elmo": Elmo.open}
 """The ``kind`` of a model folder, and what opens it."""
@@ -45,8 +44,7 @@ def load(model: str | Path, *, device: str = "auto") -> Elmo:
         )
     if not (folder / CONFIG).is_file():
         raise ModelError(f"{model} is no model folder: it holds no {CONFIG}")
-    config = read_json(folder / CONFIG)
-    kind = config.get("kind") if isinstance(config, dict) else None
+    kind = read_config(folder).get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ModelError(
             f"{folder / CONFIG}: found kind {kind!r}.{nearest(str(kind), KINDS)} Known: {', '.join(KINDS)}"

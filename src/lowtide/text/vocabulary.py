@@ -116,7 +116,10 @@ class Vocabulary:
             raise MissingPathError(f"{path} is not there: the model folder is incomplete") from None
         except UnicodeDecodeError as error:
             raise ModelError(f"{path} is not UTF-8 ({error.reason}): is it damaged?") from None
-        return cls(types, counts)
+        try:
+            return cls(types, counts)
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from None
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})

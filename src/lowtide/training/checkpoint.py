@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lowtide.config import from_json
 from lowtide.errors import ModelError
-from lowtide.files import written_whole
+from lowtide.weights.native import save_tensors
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,7 @@ class Position:
 
 def save_checkpoint(path: Path, position: Position, tensors: dict[str, Tensor]) -> None:
     """Write a checkpoint; the last one stays until this one is whole."""
-    with written_whole(path) as beside:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            beside,
-            metadata={"position": json.dumps(asdict(position))},
-        )
+    save_tensors(path, tensors, metadata={"position": json.dumps(asdict(position))})
 
 
 def load_checkpoint(path: Path) -> tuple[Position, dict[str, Tensor]]:

@@ -86,6 +86,25 @@ def save_model(folder: Path, config: ModelConfig, vocabulary: Vocabulary, bilm: 
     write_json(folder / CONFIG, to_json(config))
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read ``config.json`` as far as every version of this package can.
+
+    Raises:
+        MissingPathError: if it is not there.
+        ModelError: if it is no object, or of a newer format.
+    """
+    data = read_json(folder / CONFIG)
+    if not isinstance(data, dict):
+        raise ModelError(f"{folder / CONFIG} holds no object: is it from a model?")
+    version = data.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ModelError(
+            f"{folder / CONFIG} has format_version {version}, this lowtide reads up to {FORMAT_VERSION}: "
+            "upgrade with pip install --upgrade lowtide"
+        )
+    return data
+
+
 def load_model(folder: Path) -> StoredModel:
     """Read a model folder; the softmax stays on disk.
 
@@ -94,13 +113,7 @@ def load_model(folder: Path) -> StoredModel:
         ModelError: if one is damaged, of a newer format, or does not fit the others.
         ConfigError: if ``config.json`` has an unknown key.
     """
-    data = read_json(folder / CONFIG)
-    version = data.get("format_version") if isinstance(data, dict) else None
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise ModelError(
-            f"{folder / CONFIG} has format_version {version}, this lowtide reads up to {FORMAT_VERSION}: "
-            "upgrade with pip install --upgrade lowtide"
-        )
+    data = read_config(folder)
     config = from_json(ModelConfig, data, where=str(folder / CONFIG))
     vocabulary = Vocabulary.load(folder / VOCABULARY)
     symbols = config.bilm.symbols
@@ -130,8 +143,13 @@ def load_softmax(model: StoredModel) -> Softmax:
     return softmax
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors, whole.
+
+    Args:
+        path: the file.
+        tensors: by name.
+        metadata: texts for the head of the file.
 
     Raises:
         WriteError: if the file cannot be written.
@@ -140,7 +158,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         beside.touch()
         mode = beside.stat().st_mode  # what the user's other files have; safetensors lets nobody else read
         try:
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside)
+            laid_out = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            save_file(laid_out, beside, metadata=metadata)
         except SafetensorError as error:
             raise WriteError(f"cannot write {path}: {error}") from None
         beside.chmod(mode)
