@@ -300,7 +300,7 @@ json_values = st.recursive(
 )
 
 
-@claim
+@settings(claim, max_examples=30)
 @given(json_values)
 def test_json_reads_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "value.json"

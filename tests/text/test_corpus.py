@@ -97,13 +97,27 @@ def test_a_link_to_a_file_that_is_read_is_not_read() -> None:
 @pytest.mark.parametrize("name", ["nothing.txt", "no*.txt", "no/such/folder/", "a\0b", "a.txt/b"])
 def test_what_is_not_there_is_a_missing_path(name: str) -> None:
     write("a.txt")
-    with pytest.raises(MissingPathError, match="is not there: expected a text file, a folder, a glob"):
+    with pytest.raises(MissingPathError, match=r"is not there\. Expected a text file, a folder, a glob"):
         find_files([name])
 
 
-def test_a_text_in_place_of_a_path_is_a_missing_path() -> None:
-    with pytest.raises(MissingPathError, match="expected a path, not text"):
-        find_files(["The tide goes out. " * 100])
+@pytest.mark.skipif(sys.platform == "win32", reason="there, such a name is not there")
+@pytest.mark.parametrize("text", ["The tide goes out. " * 100, "潮水退了，就知道谁没穿裤子。" * 10, "a/" * 5000])
+def test_a_text_in_place_of_a_path_is_a_missing_path_that_does_not_show_it(text: str) -> None:
+    with pytest.raises(
+        MissingPathError, match=r"a name of [\d,]+ characters is no path .* Expected a text file"
+    ) as caught:
+        find_files([text])
+    assert text[:10] not in str(caught.value)
+
+
+def test_a_path_that_may_not_be_looked_at_is_a_missing_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(MissingPathError, match=r"a\.txt is no path that can be read: Permission denied"):
+        find_files(["a.txt"])
 
 
 @pytest.mark.parametrize("content", [[], ["picture.png"]])

@@ -132,7 +132,7 @@ def test_a_special_in_the_text_does_not_stand_twice() -> None:
 # -- files -----------------------------------------------------------------------------------------
 
 
-@claim
+@settings(claim, max_examples=30)
 @given(vocabularies)
 def test_a_vocabulary_comes_back_as_it_was_saved(
     tmp_path_factory: pytest.TempPathFactory, vocabulary: Vocabulary

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import errno
 import glob
 import gzip
 import io
@@ -27,7 +28,7 @@ Lines = Literal["auto", "sentence", "paragraph", "wrapped"]
 
 STANDARD_INPUT = "-"
 _SAMPLE_LINES = 2000
-_LONGEST_NAME = 255
+_EXPECTED = "Expected a text file, a folder, a glob, or -"
 
 
 class RawSentence(NamedTuple):
@@ -115,26 +116,38 @@ def find_files(inputs: Sequence[str | Path]) -> list[str]:
     """
     found: dict[str, str] = {}
     for name in map(str, inputs):
-        path = Path(name)
-        if len(path.name) > _LONGEST_NAME:
-            raise MissingPathError(f"no file has a name of {len(path.name):,} characters: expected a path, not text")
-        if name == STANDARD_INPUT or path.is_file() or path.is_fifo() or path.is_char_device():
-            files = [name]
-        elif path.is_dir():
-            inside = sorted(path.rglob("*"))
-            files = [str(f) for f in inside if f.suffix.lower() in _TEXT_SUFFIXES and f.is_file()]
-            if not files:
-                expected = " ".join(sorted(_TEXT_SUFFIXES))
-                raise MissingPathError(f"the folder {name} holds no text file (expected {expected})")
-        else:
-            files = sorted(match for match in glob.glob(name, recursive=True) if Path(match).is_file())
-            if not files:
-                raise MissingPathError(f"{name} is not there: expected a text file, a folder, a glob, or -")
-        for file in files:
+        for file in _files_named(name):
             found.setdefault(file if file == STANDARD_INPUT else os.path.realpath(file), file)
     if not found:
         raise InputError("no text was named: give files, folders, globs, or - for standard input")
     return list(found.values())
+
+
+def _files_named(name: str) -> list[str]:
+    if name == STANDARD_INPUT or (_is_there(name) and not Path(name).is_dir()):
+        return [name]
+    if Path(name).is_dir():
+        inside = sorted(Path(name).rglob("*"))
+        files = [str(f) for f in inside if f.suffix.lower() in _TEXT_SUFFIXES and f.is_file()]
+        if not files:
+            expected = " ".join(sorted(_TEXT_SUFFIXES))
+            raise MissingPathError(f"the folder {name} holds no text file (expected {expected})")
+        return files
+    files = sorted(match for match in glob.glob(name, recursive=True) if Path(match).is_file())
+    if not files:
+        raise MissingPathError(f"{name} is not there. {_EXPECTED}")
+    return files
+
+
+def _is_there(name: str) -> bool:
+    try:
+        Path(name).stat()
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.EACCES):
+            told = f"a name of {len(name):,} characters" if error.errno == errno.ENAMETOOLONG else name
+            raise MissingPathError(f"{told} is no path that can be read: {error.strerror}. {_EXPECTED}") from None
+        return False  # a glob, perhaps
+    return True
 
 
 class Corpus:
@@ -222,11 +235,11 @@ def _each_paragraph(lines: Iterator[_Line]) -> Iterator[tuple[list[str], int]]:
 
 def _each_wrapped(lines: Iterator[_Line]) -> Iterator[tuple[list[str], int]]:
     for is_blank, run in itertools.groupby(lines, key=lambda line: not line.text.strip()):
-        paragraph = list(run)
+        first = next(run)
         if is_blank:
-            yield [], paragraph[0].number
+            yield [], first.number
         else:
-            yield split_sentences(_join([line.text.strip() for line in paragraph])), paragraph[0].number
+            yield split_sentences(_join([line.text.strip() for line in (first, *run)])), first.number
 
 
 def _join(lines: Sequence[str]) -> str:
