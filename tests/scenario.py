@@ -18,6 +18,7 @@ MINI = Preset(
     rows=4,
     num_samples=32,
     learning_rate=1e-2,
+    max_threads=1,
     enough_tokens=0,
 )
 BUDGET = 4000
@@ -44,10 +45,7 @@ def use_mini_preset() -> None:
 
 def pretrain_mini(corpus: Path, out: Path, *, resume: bool = False, tokens: int = BUDGET) -> lowtide.Elmo:
     """Train as users do, with the mini preset."""
-    # one thread: products as small as these are slower with two, and far slower on a busy machine
-    return lowtide.pretrain(
-        [corpus], out=out, preset="tiny", tokens=tokens, min_count=1, resume=resume, seed=3, threads=1
-    )
+    return lowtide.pretrain([corpus], out=out, preset="tiny", tokens=tokens, min_count=1, resume=resume, seed=3)
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def pretrain(
     valid: Annotated[Path | None, typer.Option(help="Held-out text. [default: one document in a hundred]")] = None,
     min_count: Annotated[int | None, typer.Option(min=1, help="The rarest type to predict. [default: 2 or 3]")] = None,
     device: Device = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor. [default: as many as it has]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor. [default: all; one for tiny]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     learning_rate: Annotated[float | None, typer.Option(help="The highest. [default: the preset's]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,

@@ -17,7 +17,7 @@ needs_text = pytest.mark.skipif(
 _MARKUP = {
     "'''Tides''' are the [[sea level|rise]] of [[water]] on all the shores.": "Tides are the rise of water on",
     "{{Box|a={{nested}}}}The tide goes out daily, says [http://x.org this page].": "The tide goes out daily, says this",
-    "The tide<ref name=a>{{cite}}</ref> goes out<ref name=a/> and comes in again, always.": "The tide goes out and comes",
+    "The tide<ref name=a>{{cite}}</ref> goes out<ref name=a/> and comes in again, always.": "The tide goes out and",
     "[[File:a.png|thumb|A [[boat]] here]]The boats lie on the sand until it comes.": "The boats lie on the sand",
     "A dash &mdash; and a mark of &quot;quotes&quot; in the running text.": 'A dash — and a mark of "quotes"',
 }

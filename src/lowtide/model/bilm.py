@@ -189,7 +189,6 @@ class _Layout:
         reset = resets.flatten()[flat] & live
         rows_at: list[int] = live.sum(dim=1).tolist()
         has_reset: list[bool] = reset.any(dim=1).tolist()
-        has_reset[0] = has_reset[0] and bool(reset[0].any())
         keeps = [(~reset[t, :rows, None]) if has_reset[t] else None for t, rows in enumerate(rows_at) if rows]
         self.steps = PackedSteps([rows for rows in rows_at if rows], keeps)
 

@@ -54,7 +54,8 @@ def plan(text: TrainingText, options: TrainOptions, work: Path) -> tuple[Setting
     for name in names:
         settings = _settings(text, options, name)
         trainer = Trainer(settings, text, work=work, log_path=work / "probe.jsonl")
-        measured = probe(trainer, seconds=PROBE_SECONDS if seconds is None else min(PROBE_SECONDS, seconds / 10))
+        with settings.threads():
+            measured = probe(trainer, seconds=PROBE_SECONDS if seconds is None else min(PROBE_SECONDS, seconds / 10))
         if seconds is not None:
             settings = _within(settings, measured, seconds)
         if settings.epochs >= 1 or seconds is None:
@@ -82,7 +83,7 @@ def _settings(text: TrainingText, options: TrainOptions, preset_name: str) -> Se
         min_count=text.min_count,
         vocabulary_size=len(text.vocabulary),
         num_train_tokens=text.num_train_tokens,
-        num_threads=torch.get_num_threads(),
+        num_threads=options.threads or min(torch.get_num_threads(), preset.max_threads or torch.get_num_threads()),
         torch_version=version(),
         device=str(pick_device(options.device)),
     )

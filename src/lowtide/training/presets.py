@@ -22,6 +22,9 @@ class Preset:
     num_samples: int
     """Of the sampled softmax."""
     learning_rate: float
+    max_threads: int | None
+    """Threads worth having. The products of a small network gain little from a second one (a fifth),
+    and lose most of their speed when another process wants the processor."""
     enough_tokens: int
     """``auto`` takes a preset for corpora of at least this many tokens."""
 
@@ -34,6 +37,7 @@ PRESETS: dict[str, Preset] = {
         rows=32,
         num_samples=2048,
         learning_rate=8e-3,
+        max_threads=1,
         enough_tokens=0,
     ),
     "small": Preset(
@@ -43,6 +47,7 @@ PRESETS: dict[str, Preset] = {
         rows=64,
         num_samples=4096,
         learning_rate=4e-3,
+        max_threads=None,
         enough_tokens=5_000_000,
     ),
     "medium": Preset(
@@ -52,6 +57,7 @@ PRESETS: dict[str, Preset] = {
         rows=96,
         num_samples=8192,
         learning_rate=2e-3,
+        max_threads=None,
         enough_tokens=100_000_000,
     ),
     "original": Preset(
@@ -61,6 +67,7 @@ PRESETS: dict[str, Preset] = {
         rows=128,
         num_samples=8192,
         learning_rate=1e-3,
+        max_threads=None,
         enough_tokens=500_000_000,
     ),
 }

@@ -8,8 +8,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from lowtide.config import from_json, to_json
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.language_model import unigram_perplexity
@@ -70,7 +68,7 @@ def pretrain(
         epochs: passes over the text.
         tokens: ``50M``: tokens to read.
         device: ``auto``, ``cpu``, ``cuda``.
-        threads: of the processor; None leaves PyTorch's choice.
+        threads: of the processor; None: as many as it has, but one for ``tiny``.
         seed: of everything random.
         learning_rate: the highest; None: the preset's. With ``resume``, a new one.
         resume: go on with the training in ``out``, under the settings it began with.
@@ -97,8 +95,6 @@ def run(
     resume: bool = False,
 ) -> Elmo:
     """`pretrain`, with its arguments in two groups."""
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     work = out / "work"
     settings = _begun(out, options) if resume else None
     if settings is None:
@@ -116,8 +112,9 @@ def run(
     trainer = Trainer(settings, text, work=work, log_path=out / "training.jsonl")
     if resume and trainer.resume():
         log.info("going on from step %s", f"{trainer.position.step:,}")
-    trainer.train()
-    _finish(trainer, text, out)
+    with settings.threads():
+        trainer.train()
+        _finish(trainer, text, out)
     return Elmo.open(out, device=settings.device)
 
 
@@ -129,8 +126,6 @@ def forecast(texts: Sequence[str | Path], text_options: TextOptions, options: Tr
         text_options: how the text is to be read.
         options: what is decided already.
     """
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory(prefix="lowtide-") as folder:
         text = read_text(texts, text_options, Path(folder) / "text")
         return plan(text, options, Path(folder))[1]

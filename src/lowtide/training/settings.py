@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -59,19 +61,24 @@ class Settings:
         falling = self.final_rate + (1 - self.final_rate) * (1 - done) / self.cooldown
         return self.learning_rate * min(rising, 1.0, falling)
 
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """The number of threads that this training began with, for as long as it goes on."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.num_threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
     def warn_if_elsewhere(self) -> None:
         """Warn if this is not where the training began: resuming is exact only on the same ground."""
-        here = {
-            "num_threads": torch.get_num_threads(),
-            "torch_version": version(),
-        }
-        for name, value in here.items():
-            if getattr(self, name) != value:
-                warnings.warn(
-                    f"this training began with {name} {getattr(self, name)}, here it is {value}: "
-                    "it goes on, but not bit for bit as it would have",
-                    stacklevel=3,
-                )
+        if self.torch_version != version():
+            warnings.warn(
+                f"this training began with torch {self.torch_version}, here it is {version()}: "
+                "it goes on, but not bit for bit as it would have",
+                stacklevel=3,
+            )
 
 
 def version() -> str:
