@@ -259,15 +259,22 @@ def main() -> None:
     warnings.showwarning = _show_warning  # where it was raised tells a user nothing
     try:
         app(prog_name="lowtide")
-    except (LowtideError, MemoryError) as error:
-        if os.environ.get("LOWTIDE_DEBUG"):
-            raise
-        reason = str(error) or "out of memory: try a smaller --preset"
-        print(f"lowtide: {reason}", file=sys.stderr)
-        sys.exit(2)
     except BrokenPipeError:  # whoever read our output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        sys.exit(130)
+    except (LowtideError, OSError, MemoryError) as error:
+        if os.environ.get("LOWTIDE_DEBUG"):
+            raise
+        print(f"lowtide: {_reason(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, LowtideError):
+        return f"{error.filename or 'the system'}: {error.strerror or error}"
+    return str(error) or "out of memory: try a smaller --preset"
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
