@@ -7,17 +7,18 @@ import numpy as np
 
 import lowtide
 
-TEXT = """He sat on the bank of the river and watched the water.
-The boat lay on the bank of the lake, under the trees.
-She took her money to the bank in the town.
-The bank gave him money for the house.
-""" * 50
+LINES = [
+    "He sat on the bank of the river and watched the water.",
+    "The boat lay on the bank of the lake, under the trees.",
+    "She took her money to the bank in the town.",
+    "The bank gave him money for the house.",
+]
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus.txt"
-        corpus.write_text(TEXT, encoding="utf-8")
+        corpus.write_text("\n".join(LINES * 50), encoding="utf-8")
         elmo = lowtide.pretrain([corpus], out=Path(folder) / "model", preset="tiny", tokens=20_000)
 
         river = elmo.embed_word("They sat on the [bank] of the river.", layers="all")

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import lowtide
 
-TEXT = """The tide goes out and the boats lie on the sand.
-The tide comes in and the boats float again.
-He sat on the bank of the river and watched the boats.
-She took her money to the bank in the town.
-""" * 50
+LINES = [
+    "The tide goes out and the boats lie on the sand.",
+    "The tide comes in and the boats float again.",
+    "He sat on the bank of the river and watched the boats.",
+    "She took her money to the bank in the town.",
+]
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus.txt"
-        corpus.write_text(TEXT, encoding="utf-8")
+        corpus.write_text("\n".join(LINES * 50), encoding="utf-8")
         elmo = lowtide.pretrain([corpus], out=Path(folder) / "model", preset="tiny", tokens=20_000)
 
         vectors = elmo.embed("The boats lie on the bank.")
