@@ -255,7 +255,7 @@ def _main(
 
 def main() -> None:
     """Run the command line; a user's mistake is one or two lines on stderr and exit code 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_ToStderr()])
     warnings.showwarning = _show_warning  # where it was raised tells a user nothing
     try:
         app(prog_name="lowtide")
@@ -269,6 +269,13 @@ def main() -> None:
             raise
         print(f"lowtide: {_reason(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+class _ToStderr(logging.Handler):
+    """Prints to whatever stderr is now: a progress bar puts itself in between, and lines go above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
 
 
 def _reason(error: Exception) -> str:
