@@ -314,7 +314,7 @@ def _print_comparison(found: Comparison) -> None:
 
     console = Console()
     for number, sentence in enumerate(found.sentences, start=1):
-        unseen = "" if found.is_known[number - 1] else "   (never seen in training)"
+        unseen = "" if found.is_known[number - 1] else "   (seen once in training, or never)"
         before, after = sentence.tokens[: sentence.first], sentence.tokens[sentence.last :]
         console.print(f"{number}  {' '.join(before)} [{sentence.word}] {' '.join(after)}{unseen}", markup=False)
     for name, matrix in found.matrices().items():
@@ -337,7 +337,7 @@ def _print_guesses(places: list[PositionGuesses]) -> None:
     table.add_column("from the left")
     table.add_column("from the right")
     for place in places:
-        token = Text(place.token) if place.is_known else Text(f"{place.token} (never seen)", style="dim")
+        token = Text(place.token) if place.is_known else Text(f"{place.token} (not in the vocabulary)", style="dim")
         sides = (
             "  ".join(f"{guess.type} {guess.probability:.1%}" for guess in side)
             for side in (place.from_left, place.from_right)

@@ -291,7 +291,7 @@ def _say_story(story: LanguageStory, ui: UI, say_line: Callable[[str], None]) ->
     )
     say_line("   " + say("What each direction expects, knowing only its own side:", ui))
     for place in story.walk:
-        unseen = "" if place.is_known else " " + say("(never seen)", ui)
+        unseen = "" if place.is_known else " " + say("(not in the vocabulary)", ui)
         say_line(f"      {place.token}{unseen}    {_types(place.from_left)}   |   {_types(place.from_right)}")
     for word in story.words:
         top = list(word.separations)[-2]
@@ -314,7 +314,7 @@ def _say_story(story: LanguageStory, ui: UI, say_line: Callable[[str], None]) ->
 
 def _say_matrix(found: Comparison, ui: UI, say_line: Callable[[str], None]) -> None:
     for number, sentence in enumerate(found.sentences, start=1):
-        unseen = "" if found.is_known[number - 1] else " " + say("(never seen)", ui)
+        unseen = "" if found.is_known[number - 1] else " " + say("(not in the vocabulary)", ui)
         before, after = sentence.tokens[: sentence.first], sentence.tokens[sentence.last :]
         say_line(f"      {number}  {' '.join(before)} [{sentence.word}]{unseen} {' '.join(after)}")
     top = list(found.matrices())[-2]

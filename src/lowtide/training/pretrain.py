@@ -103,6 +103,10 @@ def run(
             work.mkdir(parents=True, exist_ok=True)
         text = read_text(texts, text_options, work / "text")
         settings, told = plan(text, options, work)
+        if text.num_truncated:
+            log.info(
+                "cut         %s types are longer than 48 bytes; the rest of them is not read", f"{text.num_truncated:,}"
+            )
         for line in told.lines():
             log.info("%s", line)
         write_json(out / CONFIG, to_json(_model_config(settings, text)))
