@@ -86,7 +86,7 @@ def demo(
     ] = DemoLanguage.en,
 ) -> None:
     """Show on real text what a language model learns, with pictures. Offline, in some minutes."""
-    from lowtide.evaluation.story import tell
+    from lowtide.evaluation.demo import tell
 
     report = tell(out, languages=[language.value] if language else ["en", "zh"], time=time, ui=ui.value, say_line=print)
     print(f"\n{report}")
