@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lowtide.errors import InputError
 from lowtide.evaluation import demo, demo_text, story
 from lowtide.evaluation.demo import tell
 from lowtide.files import write_text
@@ -79,6 +80,16 @@ def test_the_missing_shipped_model_is_said_in_one_line(told: tuple[Path, list[st
 def test_three_commands_to_paste_name_the_models_that_were_made(told: tuple[Path, list[str]]) -> None:
     commands = [line for line in told[1] if line.strip().startswith("lowtide ")]
     assert len(commands) == 3 and str(told[0] / "en") in commands[1]
+
+
+def test_a_model_of_the_users_own_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "en").mkdir()
+    (tmp_path / "en" / "config.json").write_text("mine", encoding="utf-8")
+    monkeypatch.setattr(demo_text, "require_demo_text", lambda: None)
+    monkeypatch.setattr(demo_text, "write_english", lambda path: write_text(path, _ENGLISH))
+    with pytest.raises(InputError):
+        tell(tmp_path, languages=["en"], time="1s", ui="en", say_line=lambda line: None)
+    assert (tmp_path / "en" / "config.json").read_text(encoding="utf-8") == "mine"
 
 
 def test_a_language_without_text_is_refused(tmp_path: Path) -> None:

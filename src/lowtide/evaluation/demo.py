@@ -75,8 +75,9 @@ def _ready(language: Language, ui: UI, say_line: Callable[[str], None]) -> Compa
 
 def _learn(out: Path, language: Language, time: str, ui: UI, say_line: Callable[[str], None]) -> LanguageStory:
     text, model = out / f"{language}.txt", out / language
-    with explained(out):
-        remove(model)  # of an earlier demo
+    if text.exists():  # an earlier demo has made both; a model of the user's own is not ours to remove
+        with explained(out):
+            remove(model)
     if language == "en":
         demo_text.write_english(text)
         say_line("   " + say("English: a sample of Wikipedia and 300 news items (gensim's test data)", ui))
