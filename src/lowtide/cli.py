@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
+import signal
 import sys
 import warnings
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -255,7 +258,14 @@ def _main(
 
 def main() -> None:
     """Run the command line; a user's mistake is one or two lines on stderr and exit code 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_ToStderr()])
+    log = logging.getLogger("lowtide")
+    log.setLevel(logging.INFO)
+    if not log.handlers:
+        log.addHandler(_ToStderr())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a pipe may be set to something that has no Chinese
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _stop)  # leaves no temporary file, as Ctrl-C
     warnings.showwarning = _show_warning  # where it was raised tells a user nothing
     try:
         app(prog_name="lowtide")
@@ -276,6 +286,10 @@ class _ToStderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr)
+
+
+def _stop(signal_number: int, frame: FrameType | None) -> None:
+    sys.exit(143)
 
 
 def _reason(error: Exception) -> str:
@@ -314,7 +328,7 @@ def _print_comparison(found: Comparison) -> None:
 
     console = Console()
     for number, sentence in enumerate(found.sentences, start=1):
-        unseen = "" if found.is_known[number - 1] else "   (seen once in training, or never)"
+        unseen = "" if found.is_known[number - 1] else "   (not in the vocabulary)"
         before, after = sentence.tokens[: sentence.first], sentence.tokens[sentence.last :]
         console.print(f"{number}  {' '.join(before)} [{sentence.word}] {' '.join(after)}{unseen}", markup=False)
     for name, matrix in found.matrices().items():

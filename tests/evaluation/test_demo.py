@@ -54,7 +54,7 @@ def test_the_report_shows_the_story_in_both_languages(told: tuple[Path, list[str
         "[bank]",
         "unigram model",
         "one-hot",
-        "seen once in training, or never",
+        "not in the vocabulary: rare in the text, or not in it",
     ):
         assert shown in page
 

@@ -86,7 +86,7 @@ def kill_in(owner, name, call, half):
 def kill_at(step):
     loss = trainer.Trainer._loss
     def patched(self, batch):
-        if self.position.step == step:
+        if self.position.step == step and self._log_path.name == "training.jsonl":
             os.kill(os.getpid(), signal.SIGKILL)
         return loss(self, batch)
     trainer.Trainer._loss = patched
@@ -118,7 +118,8 @@ _MOMENTS = {
     "while the best state is written": "kill_in(native, 'save_file', 6, half_a_file)",
     "while the log is written": "kill_in(trainer.Trainer, '_log', 30, half_a_line)",
     "while the model is written": "kill_in(pretrain, 'save_model', 1, nothing)",
-    "before the work is removed": "kill_in(pretrain, 'remove', 1, nothing)",
+    "before the work is removed": "kill_in(pretrain, '_remove_work', 1, nothing)",
+    "in the first step": "kill_at(0)",
 }
 
 
@@ -186,7 +187,7 @@ def test_the_card_holds_counts_and_no_text(uninterrupted: Path, corpus: Path) ->
 def test_the_budget_and_the_ground_are_in_the_config(uninterrupted: Path) -> None:
     training = load_model(uninterrupted).config.training
     assert training["budget_tokens"] == BUDGET
-    assert {"seed", "num_threads", "torch_version", "dtype", "learning_rate"} <= set(training)
+    assert {"seed", "num_threads", "versions", "dtype", "learning_rate"} <= set(training)
 
 
 def test_the_best_state_is_the_one_that_is_kept(uninterrupted: Path, corpus: Path) -> None:
@@ -196,6 +197,32 @@ def test_the_best_state_is_the_one_that_is_kept(uninterrupted: Path, corpus: Pat
     )
     card = (uninterrupted / "README.md").read_text(encoding="utf-8")
     assert f"step {best['step']:,} |" in card
+
+
+def test_two_threads_give_the_same_bits_twice(corpus: Path, tmp_path: Path) -> None:
+    # the real sizes: PyTorch sums small gradients in one thread whatever it is told
+    for name in ("a", "b"):
+        lowtide.pretrain([corpus], out=tmp_path / name, preset="tiny", tokens=6000, threads=2)
+    _assert_same(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_work_folder_of_the_users_own_is_refused_and_left_alone(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="not empty"):
+        pretrain_mini(corpus, tmp_path)
+    assert (tmp_path / "work" / "mine.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_rate_that_is_far_too_high_stops_with_advice(corpus: Path, tmp_path: Path, mini_preset: None) -> None:
+    with pytest.raises(TrainingError, match="--resume --learning-rate"):
+        lowtide.pretrain([corpus], out=tmp_path / "m", preset="tiny", tokens=BUDGET, learning_rate=1e4)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
+def test_a_rate_that_is_none_is_refused(rate: float, corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="learning rate"):
+        lowtide.pretrain([corpus], out=tmp_path / "m", learning_rate=rate)
 
 
 def test_another_seed_gives_another_model(corpus: Path, uninterrupted: Path, tmp_path: Path, mini_preset: None) -> None:

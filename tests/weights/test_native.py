@@ -95,18 +95,18 @@ def test_an_alphabet_is_spelled_in_symbols(is_alphabet: bool, kind: type, saved_
 # -- writing -------------------------------------------------------------------------------------
 
 
-def test_the_config_is_written_last(saved_bytes: tiny.Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_weights_are_written_last(saved_bytes: tiny.Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_tensors = native.save_tensors
 
     def fail_at_last(path: Path, tensors: dict[str, Tensor]) -> None:
-        if path.name == SOFTMAX:
+        if path.name == MODEL:
             raise WriteError("the disk is full")
         save_tensors(path, tensors)
 
     monkeypatch.setattr(native, "save_tensors", fail_at_last)
     with pytest.raises(WriteError):
         save_model(tmp_path, saved_bytes.config, saved_bytes.vocabulary, saved_bytes.bilm, saved_bytes.softmax)
-    assert (tmp_path / MODEL).exists() and not (tmp_path / CONFIG).exists()
+    assert (tmp_path / CONFIG).exists() and not (tmp_path / MODEL).exists()
 
 
 def test_weights_that_cannot_be_written_are_a_write_error(

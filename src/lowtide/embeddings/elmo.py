@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -26,7 +26,7 @@ from lowtide.files import sha256
 from lowtide.model import LayerMix
 from lowtide.progress import progress
 from lowtide.text.corpus import Corpus
-from lowtide.text.tokenize import Sentence, Token, Tokenizer, open_tokenizer
+from lowtide.text.tokenize import Sentence, Token, Tokenizer, make_tokenizer, open_tokenizer
 from lowtide.weights.native import MODEL, StoredModel, load_model, load_softmax
 
 
@@ -88,6 +88,11 @@ class Elmo:
     def tokenizer(self) -> Tokenizer:
         """What the model's own training text was cut with."""
         return open_tokenizer(self._stored.config.tokenizer)
+
+    def splitter(self, *, is_tokenized: bool) -> Callable[[str], Sentence]:
+        """What cuts a text: the model's tokenizer, or white space if the text is cut already."""
+        language = self._stored.config.tokenizer.language
+        return (make_tokenizer("whitespace", language=language) if is_tokenized else self.tokenizer).split
 
     def encoder(self) -> Encoder:
         """The network as a module that takes sentences and carries gradients."""
@@ -239,7 +244,7 @@ class Elmo:
             WriteError: if ``out`` cannot be written.
         """
         inputs = [texts] if isinstance(texts, (str, Path)) else texts
-        split = str.split if is_tokenized else self.tokenizer.split
+        split = self.splitter(is_tokenized=is_tokenized)
         lines = (split(line) for line in Corpus(inputs, encoding=encoding).file_lines())
         sentences, shown = itertools.tee(lines)  # holds a window of them
         count = 0

@@ -147,8 +147,8 @@ class LanguageModel:
         unknown = sum(int((self._vocabulary.indices(s) == UNKNOWN_INDEX).sum()) for s in sentences)
         forward_nats, backward_nats = (nats / num_targets).tolist()
         return Perplexity(
-            math.exp(forward_nats),
-            math.exp(backward_nats),
+            _exp(forward_nats),
+            _exp(backward_nats),
             num_targets,
             num_tokens,
             unknown / max(num_tokens, 1),
@@ -171,6 +171,10 @@ class LanguageModel:
         rows = max(1, MAX_LOGITS // len(self._vocabulary))
         pieces = zip(states.split(rows), targets.split(rows), strict=True)
         return sum(float(self._softmax.loss(s, t).double().sum()) for s, t in pieces)
+
+
+def _exp(nats: float) -> float:
+    return math.exp(nats) if nats < 700 else math.inf  # beyond, a float has no room
 
 
 def unigram_perplexity(vocabulary: Vocabulary, sentences: Iterable[Sentence]) -> float:
@@ -196,4 +200,4 @@ def unigram_perplexity(vocabulary: Vocabulary, sentences: Iterable[Sentence]) ->
         num_targets += len(sentence) + 1
     if not num_targets:
         raise InputError("perplexity wants at least one sentence")
-    return math.exp(total / num_targets)
+    return _exp(total / num_targets)

@@ -17,6 +17,8 @@ from lowtide.messages import UI, say
 from lowtide.training import pretrain
 from lowtide.training.budget import Budget, format_seconds
 
+_OURS = ".lowtide-demo"
+
 
 def tell(out: Path, *, languages: Sequence[str], time: str, ui: UI, say_line: Callable[[str], None]) -> Path:
     """Run the demo.
@@ -33,9 +35,11 @@ def tell(out: Path, *, languages: Sequence[str], time: str, ui: UI, say_line: Ca
 
     Raises:
         MissingExtraError: if the text is not installed.
+        InputError: if ``out`` holds other things.
     """
     demo_text.require_demo_text()
     Budget(time=time)
+    _claim(out)
     say_line(say("1  Ready in seconds", ui))
     shipped = [_ready(language, ui, say_line) for language in _known(languages)]
     say_line("")
@@ -50,6 +54,15 @@ def tell(out: Path, *, languages: Sequence[str], time: str, ui: UI, say_line: Ca
     report = out / "report.html"
     write_text(report, report_page(stories, comparisons, time=time, ui=ui))
     return report
+
+
+def _claim(out: Path) -> None:
+    """Take a new folder, an empty one, or that of an earlier demo; no other, for it is written over."""
+    if out.is_dir() and any(out.iterdir()) and not (out / _OURS).exists():
+        raise InputError(f"{out} holds other things than a demo: choose another --out")
+    with explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _OURS).touch()
 
 
 def _known(languages: Sequence[str]) -> list[Language]:
@@ -75,9 +88,8 @@ def _ready(language: Language, ui: UI, say_line: Callable[[str], None]) -> Compa
 
 def _learn(out: Path, language: Language, time: str, ui: UI, say_line: Callable[[str], None]) -> LanguageStory:
     text, model = out / f"{language}.txt", out / language
-    if text.exists():  # an earlier demo has made both; a model of the user's own is not ours to remove
-        with explained(out):
-            remove(model)
+    with explained(out):
+        remove(model)  # of an earlier demo
     if language == "en":
         demo_text.write_english(text)
         say_line("   " + say("English: a sample of Wikipedia and 300 news items (gensim's test data)", ui))

@@ -45,7 +45,7 @@ def measure_perplexity(
         InputError: if there is no token.
     """
     corpus = Corpus(texts, encoding=encoding, lines=lines)
-    split = str.split if is_tokenized else elmo.tokenizer.split
+    split = elmo.splitter(is_tokenized=is_tokenized)
     sentences = [tokens for raw in corpus.sentences() if (tokens := split(raw.text))]
     if not sentences:
         raise InputError("the text holds no token: is it empty, or blank?")

@@ -69,8 +69,8 @@ def _language(story: LanguageStory, ui: UI) -> list[str]:
         pictures.paragraph(
             say(
                 "At every place the forward model knows only what stands left of it, the backward model only what "
-                "stands right of it. Marked words stood once in the training text, or never; the model reads them "
-                "letter by letter all the same.",
+                "stands right of it. Marked words are not in the vocabulary: rare in the text, or not in it; the model "
+                "reads them letter by letter all the same.",
                 ui,
             )
         ),
@@ -151,7 +151,7 @@ def _curves(story: LanguageStory, ui: UI) -> str:
 
 
 def _walk(story: LanguageStory, ui: UI) -> str:
-    unseen = say("seen once in training, or never", ui)
+    unseen = say("not in the vocabulary: rare in the text, or not in it", ui)
     rows = [
         [
             place.token if place.is_known else pictures.Marked(place.token, unseen),
@@ -248,7 +248,7 @@ def _honestly(story: LanguageStory, ui: UI) -> str:
 
 
 def _comparison(found: Comparison, ui: UI) -> str:
-    unseen = say("seen once in training, or never", ui)
+    unseen = say("not in the vocabulary: rare in the text, or not in it", ui)
     numbers = [str(number) for number in range(1, len(found.sentences) + 1)]
     maps = [
         pictures.figure(

@@ -168,7 +168,7 @@ class BiLM(nn.Module):
         ):
             layout = _Layout(order, columns, lengths, resets)
             states = stack.zero_states(len(lengths), vectors) if given is None else layout.sorted_states(given)
-            outputs, last = stack(vectors[layout.pack(type_index)], layout.steps, states)
+            outputs, last = stack(vectors.index_select(0, layout.pack(type_index)), layout.steps, states)
             halves.append([layout.unpack(output) for output in outputs])
             carries.append(layout.unsorted_states(last))
         layers = [torch.cat([token_layer, token_layer], dim=-1)]

@@ -121,7 +121,7 @@ class Softmax(nn.Module):
             (targets,).
         """
         true_weight = functional.embedding(targets, self.weight, sparse=self.sparse)
-        true = (states * true_weight).sum(dim=1) + self.bias[targets]
+        true = (states * true_weight).sum(dim=1) + self.bias.index_select(0, targets)
         true = true - candidates.log_expected_of_all[targets]  # (targets,)
         weight = functional.embedding(candidates.indices, self.weight, sparse=self.sparse)
         others = functional.linear(states, weight, self.bias[candidates.indices] - candidates.log_expected)

@@ -226,6 +226,13 @@ def _version(name: str, language: str) -> str:
     return _PATTERN_VERSION
 
 
+_OTHER_NAMES = {
+    **dict.fromkeys(("chinese", "zho", "chi", "cmn", "yue", "cn"), "zh"),
+    **dict.fromkeys(("english", "eng"), "en"),
+    **{"japanese": "ja", "jpn": "ja", "thai": "th", "tha": "th", "khm": "km", "lao": "lo", "mya": "my", "bod": "bo"},
+}
+
+
 def make_tokenizer(name: TokenizerName, *, language: str) -> Tokenizer:
     """A tokenizer in the version that is installed.
 
@@ -238,7 +245,10 @@ def make_tokenizer(name: TokenizerName, *, language: str) -> Tokenizer:
     """
     if name not in _MAKERS:
         raise InputError(f"unknown tokenizer {name!r}.{nearest(name, _MAKERS)} Known: {', '.join(_MAKERS)}")
-    language = re.split("[-_]", language.lower())[0]
+    language = re.split("[-_]", language.strip().lower())[0]
+    language = _OTHER_NAMES.get(language, language)
+    if not re.fullmatch("[a-z]{2,3}", language):
+        raise InputError(f"unknown language {language!r}: expected its code, such as en, zh, de, or auto")
     return _MAKERS[name](TokenizerConfig(name, language, _version(name, language)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ class Budget:
         """
         if sum(given is not None for given in (self.time, self.epochs, self.tokens)) > 1:
             raise InputError("give one of --time, --epochs and --tokens, not two")
-        if self.epochs is not None and not self.epochs > 0:
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise InputError(f"epochs is {self.epochs}, expected more than 0")
         _ = self.seconds, self.num_tokens
 

@@ -17,8 +17,8 @@ def write_card(
     *,
     corpus: str,
     num_truncated: int,
-    perplexity: Perplexity,
-    unigram: float,
+    perplexity: Perplexity | None,
+    unigram: float | None,
     num_parameters: int,
 ) -> str:
     """The text of ``README.md``.
@@ -30,13 +30,22 @@ def write_card(
         position: at the end.
         corpus: what was read, in words without names: ``3 files, one sentence a line``.
         num_truncated: types that did not fit their row of characters.
-        perplexity: of the whole held-out text.
+        perplexity: of the held-out text (of about its first million tokens); None if there is none.
         unigram: perplexity of the unigram model there.
         num_parameters: of the biLM.
     """
     tokenizer = counts.tokenizer
     kind = "characters of every word" if settings.bilm.char_cnn else "symbols, one a type"
     train_tokens = counts.num_tokens - counts.num_held_out_tokens
+    held_out = f"{counts.num_held_out_tokens:,}" if counts.num_held_out or perplexity is None else "a text of its own"
+    measured = "No text was held out: the perplexity is not known."
+    if perplexity is not None and unigram is not None:
+        measured = f"""\
+Held-out perplexity (full softmax, per token, one boundary a sentence counted, unknown words scored as `<UNK>`):
+
+| forward | backward | mean | unigram model | targets | unknown |
+|---|---|---|---|---|---|
+| {perplexity.forward:.1f} | {perplexity.backward:.1f} | {perplexity.mean:.1f} | {unigram:.1f} | {perplexity.num_targets:,} | {perplexity.unknown_rate:.2%} |"""
     return f"""# {name}
 
 A bidirectional language model (ELMo) trained with lowtide, preset `{settings.preset}`, {num_parameters / 1e6:.1f} M parameters.
@@ -51,7 +60,7 @@ elmo.embed("...")  # a vector for every token
 | | |
 |---|---|
 | text | {corpus}: {counts.num_documents:,} documents, {counts.num_sentences:,} sentences, {counts.num_tokens:,} tokens |
-| trained on | {train_tokens:,} tokens; {counts.num_held_out_tokens:,} held out |
+| trained on | {train_tokens:,} tokens; {held_out} held out |
 | tokenizer | `{tokenizer.name}`, language `{tokenizer.language}`, version {tokenizer.version} |
 | vocabulary | {settings.vocabulary_size:,} types seen at least {settings.min_count} times; rarer ones are predicted as `<UNK>` |
 | input | {kind}; {num_truncated:,} types were longer than a row and cut |
@@ -59,11 +68,7 @@ elmo.embed("...")  # a vector for every token
 | training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)}, {settings.num_threads} threads, {settings.device}, {settings.dtype} |
 | best state | step {position.best_step:,} |
 
-Held-out perplexity (full softmax, per token, one boundary a sentence counted, unknown words scored as `<UNK>`):
-
-| forward | backward | mean | unigram model | targets | unknown |
-|---|---|---|---|---|---|
-| {perplexity.forward:.1f} | {perplexity.backward:.1f} | {perplexity.mean:.1f} | {unigram:.1f} | {perplexity.num_targets:,} | {perplexity.unknown_rate:.2%} |
+{measured}
 
 Licence: not stated; that of the text decides. Anyone who has this folder can read `vocabulary.txt`: every
 type that stood at least {settings.min_count} times in the text.

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from lowtide.embeddings.elmo import pick_device
+from lowtide.errors import InputError
 from lowtide.files import folder_size
 from lowtide.training import presets
 from lowtide.training.budget import Budget
 from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forecast, probe
 from lowtide.training.reading import TrainingText
-from lowtide.training.settings import Settings, version
+from lowtide.training.settings import Settings, versions
 from lowtide.training.trainer import Trainer
 
 ROW_TOKENS = 64
@@ -36,6 +38,19 @@ class TrainOptions:
     threads: int | None = None
     seed: int = 0
     learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            InputError: if one is out of range.
+        """
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise InputError(f"the learning rate is {self.learning_rate}, expected more than 0, such as 0.004")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"the seed is {self.seed}, expected 0 to {2**32 - 1}")
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"found {self.threads} threads, expected at least 1")
 
 
 def plan(text: TrainingText, options: TrainOptions, work: Path) -> tuple[Settings, Forecast]:
@@ -78,13 +93,13 @@ def _settings(text: TrainingText, options: TrainOptions, preset_name: str) -> Se
         rows=preset.rows,
         row_tokens=ROW_TOKENS,
         num_samples=preset.num_samples if is_sampled else None,
-        learning_rate=options.learning_rate or preset.learning_rate,
+        learning_rate=preset.learning_rate if options.learning_rate is None else options.learning_rate,
         seed=options.seed,
         min_count=text.min_count,
         vocabulary_size=len(text.vocabulary),
         num_train_tokens=text.num_train_tokens,
         num_threads=options.threads or min(torch.get_num_threads(), preset.max_threads or torch.get_num_threads()),
-        torch_version=version(),
+        versions=versions(),
         device=str(pick_device(options.device)),
     )
 

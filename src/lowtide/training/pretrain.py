@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -96,11 +97,15 @@ def run(
 ) -> Elmo:
     """`pretrain`, with its arguments in two groups."""
     work = out / "work"
+    _clear_leftovers(out)
     settings = _begun(out, options) if resume else None
     if settings is None:
         _refuse_occupied(out)
+        if resume:
+            log.info("nothing to resume in %s: beginning", out)
         with explained(out):
             work.mkdir(parents=True, exist_ok=True)
+            (work / _OURS).touch()
         text = read_text(texts, text_options, work / "text")
         settings, told = plan(text, options, work)
         if text.num_truncated:
@@ -138,12 +143,30 @@ def forecast(texts: Sequence[str | Path], text_options: TextOptions, options: Tr
 # -- the folder --------------------------------------------------------------------------------
 
 
+_OURS = ".lowtide"
+"""Stands in every ``work`` folder that a training has made: no other is ever removed."""
+_REMOVED = ".work.removed"
+
+
+def _clear_leftovers(out: Path) -> None:
+    """Remove what a killed run has left half written, or half removed."""
+    if out.is_dir():
+        for path in [*out.glob(".*.part"), out / _REMOVED]:
+            remove(path)
+
+
+def _remove_work(out: Path) -> None:
+    (out / "work").replace(out / _REMOVED)  # at once: half a work folder would be taken for a whole one
+    remove(out / _REMOVED)
+
+
 def _refuse_occupied(out: Path) -> None:
     if (out / MODEL).exists():
         raise InputError(f"{out} holds a model already: choose another --out, or remove it")
     if (out / CONFIG).exists():
         raise InputError(f"{out} holds a training that has not ended: go on with --resume, or remove it")
-    if out.is_dir() and any(path.name != "work" for path in out.iterdir()):
+    is_ours = (out / "work" / _OURS).exists()
+    if out.is_dir() and any(path.name != "work" or not is_ours for path in out.iterdir()):
         raise InputError(f"{out} is not empty: choose another --out")
 
 
@@ -155,9 +178,23 @@ def _begun(out: Path, options: TrainOptions) -> Settings | None:
         return None
     config = from_json(ModelConfig, read_json(out / CONFIG), where=str(out / CONFIG))
     settings = from_json(Settings, config.training, where=f"{out / CONFIG}: training")
+    _warn_of_unused(options, settings)
     if options.learning_rate is not None:
         settings = dataclasses.replace(settings, learning_rate=options.learning_rate)
     return settings
+
+
+def _warn_of_unused(options: TrainOptions, settings: Settings) -> None:
+    """A resumed training keeps its settings: say so where other ones are asked for."""
+    asked = {
+        "preset": (None if options.preset == "auto" else options.preset, settings.preset),
+        "tokens": (options.budget.num_tokens, settings.budget_tokens),
+        "threads": (options.threads, settings.num_threads),
+        "seed": (options.seed or None, settings.seed),
+    }
+    for name, (wanted, kept) in asked.items():
+        if wanted is not None and wanted != kept:
+            warnings.warn(f"this training goes on with {name} {kept}, as it began, not {wanted}", stacklevel=4)
 
 
 def _model_config(settings: Settings, text: TrainingText) -> ModelConfig:
@@ -176,21 +213,21 @@ def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
     """Take the best state, measure it on all held-out text, write the folder, remove the work."""
     settings, position = trainer.settings, trainer.position
     trainer.restore_best()
-    if text.held_out:
-        perplexity = trainer.perplexity(text.held_out)
-        unigram = unigram_perplexity(text.vocabulary, text.held_out)
-        card = write_card(
-            out.name,
-            settings,
-            text.counts,
-            position,
-            corpus=text.description,
-            num_truncated=text.num_truncated,
-            perplexity=perplexity,
-            unigram=unigram,
-            num_parameters=sum(parameter.numel() for parameter in trainer.bilm.parameters()),
-        )
-        write_text(out / "README.md", card)
+    perplexity = trainer.perplexity(text.held_out) if text.held_out else None
+    unigram = unigram_perplexity(text.vocabulary, text.held_out) if text.held_out else None
+    card = write_card(
+        out.resolve().name,
+        settings,
+        text.counts,
+        position,
+        corpus=text.description,
+        num_truncated=text.num_truncated,
+        perplexity=perplexity,
+        unigram=unigram,
+        num_parameters=sum(parameter.numel() for parameter in trainer.bilm.parameters()),
+    )
+    write_text(out / "README.md", card)
+    if perplexity is not None:
         log.info(
             "held out    perplexity %.1f forward, %.1f backward; the unigram model has %.1f (%s targets)",
             perplexity.forward,
@@ -205,7 +242,7 @@ def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
             settings.row_tokens,
         )
     save_model(out, _model_config(settings, text), text.vocabulary, trainer.bilm, trainer.softmax)
-    remove(out / "work")
+    _remove_work(out)
     log.info(
         "done        %s in %s. Whoever has this folder can read in %s which %s types stood %d times or "
         "more in the text",

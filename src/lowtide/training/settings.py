@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from lowtide import __version__
 from lowtide.model import BiLMConfig
 
 
@@ -35,7 +37,8 @@ class Settings:
     num_train_tokens: int
     """Of one pass over the text."""
     num_threads: int
-    torch_version: str
+    versions: str
+    """Of the libraries that decide how numbers are drawn and rounded."""
     device: str
     num_validations: int = 20
     """Looks at the held-out text, evenly over the budget; the best state is kept."""
@@ -73,14 +76,14 @@ class Settings:
 
     def warn_if_elsewhere(self) -> None:
         """Warn if this is not where the training began: resuming is exact only on the same ground."""
-        if self.torch_version != version():
+        if self.versions != versions():
             warnings.warn(
-                f"this training began with torch {self.torch_version}, here it is {version()}: "
+                f"this training began with {self.versions}, here is {versions()}: "
                 "it goes on, but not bit for bit as it would have",
                 stacklevel=3,
             )
 
 
-def version() -> str:
-    """The version of PyTorch and the kind of processor: what rounding depends on."""
-    return f"{torch.__version__} {platform.machine()}"
+def versions() -> str:
+    """The libraries and the kind of processor: what draws and rounding depend on."""
+    return f"lowtide {__version__}, torch {torch.__version__}, numpy {np.__version__}, {platform.machine()}"

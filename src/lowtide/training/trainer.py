@@ -122,7 +122,8 @@ class Trainer:
         norm = clip_gradients(parameters, settings.max_gradient_norm)
         nats = loss.item()
         if not (math.isfinite(nats) and math.isfinite(norm)):
-            raise self._diverged(nats)
+            name, value = ("gradient", norm) if math.isfinite(nats) else ("loss", nats)
+            raise self._diverged(name, value)
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -151,9 +152,9 @@ class Trainer:
             losses.append(nats.sum() / max(len(targets), 1))
         return (losses[0] + losses[1]) / 2
 
-    def _diverged(self, nats: float) -> TrainingError:
+    def _diverged(self, name: str, value: float) -> TrainingError:
         return TrainingError(
-            f"the loss became {nats} at step {self.position.step + 1}, after {self.position.tokens:,} tokens. "
+            f"the {name} became {value} at step {self.position.step + 1}, after {self.position.tokens:,} tokens. "
             f"The learning rate is probably too high for this text: go on from the last checkpoint with "
             f"--resume --learning-rate {self.settings.learning_rate / 2:g}"
         )
@@ -188,7 +189,7 @@ class Trainer:
             interrupts_deferred() as interrupted,
         ):
             bar.advance(self.position.tokens)  # what an earlier run has read
-            if self.position.step == 0:
+            if self.position.log_bytes == 0:
                 self._validate(log_file, started)
                 self.save()
             for after, batch in self.batches():
@@ -233,6 +234,8 @@ class Trainer:
         if not self.has_valid:
             return
         perplexity = self.validate()
+        if not math.isfinite(perplexity.mean):
+            raise self._diverged("held-out perplexity", perplexity.mean)
         best = self.position.best_perplexity
         is_best = best is None or perplexity.mean < best
         if is_best:

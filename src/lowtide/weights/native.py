@@ -75,15 +75,15 @@ def spelling_for(vocabulary: Vocabulary, *, is_alphabet: bool, max_characters: i
 
 
 def save_model(folder: Path, config: ModelConfig, vocabulary: Vocabulary, bilm: BiLM, softmax: Softmax) -> None:
-    """Write a model folder; every file appears whole, ``config.json`` last.
+    """Write a model folder; every file appears whole, the weights last: with them it is a model.
 
     Raises:
         WriteError: if the folder cannot be written.
     """
     vocabulary.save(folder / VOCABULARY)
-    save_tensors(folder / MODEL, bilm.state_dict())
-    save_tensors(folder / SOFTMAX, softmax.state_dict())
     write_json(folder / CONFIG, to_json(config))
+    save_tensors(folder / SOFTMAX, softmax.state_dict())
+    save_tensors(folder / MODEL, bilm.state_dict())
 
 
 def read_config(folder: Path) -> dict[str, Any]:
