@@ -40,7 +40,7 @@ def from_json(kind: type[Config], data: Any, *, where: str) -> Config:
     """
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: found {type(data).__name__}, expected an object for {kind.__name__}")
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
     for key in data:
         if key not in fields:
             raise ConfigError(
@@ -81,7 +81,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: found {value!r}, expected one of {expected}")
         return value
     if dataclasses.is_dataclass(hint):
-        return from_json(hint, value, where=where)  # type: ignore[arg-type]
+        return from_json(hint, value, where=where)  # type: ignore[arg-type]  # checked above
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is Any or (isinstance(value, hint) and not (isinstance(value, bool) and hint is int)):
