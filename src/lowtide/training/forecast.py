@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import sys
 import time
 from dataclasses import dataclass
 
 from lowtide.training.budget import format_bytes, format_seconds
+from lowtide.training.memory import FreeMemory, peak_memory
 from lowtide.training.settings import Settings
 from lowtide.training.trainer import Trainer
 
@@ -76,26 +76,19 @@ def probe(trainer: Trainer, *, seconds: float = PROBE_SECONDS) -> Probe:
         trainer.step(batch)
     started = time.monotonic()
     rates: list[float] = []
+    free_memory = FreeMemory()
     while len(rates) < _LEAST_STEPS or time.monotonic() - started < seconds:
         batch = next(batches)
         before = time.monotonic()
         trainer.step(batch)
         rates.append(batch.num_tokens / (time.monotonic() - before))
+        free_memory.give_back()
     validations = []
     for _ in range(2 if trainer.has_valid else 0):
         before = time.monotonic()
         trainer.validate()
         validations.append(time.monotonic() - before)
-    return Probe(statistics.median(rates), min(validations, default=0.0), _peak_memory())
-
-
-def _peak_memory() -> int | None:
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return Probe(statistics.median(rates), min(validations, default=0.0), peak_memory())
 
 
 def make_forecast(settings: Settings, trainer: Trainer, measured: Probe, *, corpus_bytes: int) -> Forecast:

@@ -25,6 +25,7 @@ from lowtide.text.batches import NO_TARGET, PackedBatches, TrainingBatch
 from lowtide.text.tokenize import Sentence, open_tokenizer
 from lowtide.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from lowtide.training.interrupts import interrupts_deferred
+from lowtide.training.memory import FreeMemory
 from lowtide.training.optimisation import (
     clip_gradients,
     make_optimizers,
@@ -182,6 +183,7 @@ class Trainer:
         every = settings.budget_tokens / settings.num_validations
         started = time.monotonic() - self.position.seconds
         saved_at, save_cost = time.monotonic(), 0.0
+        free_memory = FreeMemory()
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
         with (
             self._log_path.open("ab") as log_file,
@@ -196,6 +198,7 @@ class Trainer:
                 if self.position.tokens >= settings.budget_tokens:
                     break
                 nats = self.step(batch)
+                free_memory.give_back()
                 before = self.position
                 self.position = dataclasses.replace(
                     after,
