@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from lowtide import cli
+from lowtide.messages import speak
 from lowtide.training.presets import PRESETS
 from lowtide.training.trainer import Trainer
 from scenario import MINI, write_corpus
@@ -25,8 +27,10 @@ class Ran:
 
 
 @pytest.fixture
-def lowtide(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lowtide:
-    return Lowtide(monkeypatch, capsys)
+def lowtide(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Lowtide]:
+    monkeypatch.delenv("LOWTIDE_UI", raising=False)
+    yield Lowtide(monkeypatch, capsys)
+    speak("en")
 
 
 class Lowtide:
@@ -242,6 +246,45 @@ def test_a_mistake_is_one_line_on_stderr_and_code_2(
     assert ran.code == 2 and message in ran.err
     assert len(ran.err.strip().splitlines()) <= 2 and "Traceback" not in ran.err
     assert [path for path in tmp_path.iterdir() if path.name != "m"] == []
+
+
+_IN_CHINESE = {
+    "what a model is": (["inspect", "{model}"], "词表      "),
+    "how well it predicts": (["evaluate", "perplexity", "{model}", "{corpus}"], "困惑度    正向 "),
+    "what it expects": (["guess", "{model}", "the tide"], "从左边看"),
+    "how like words are": (["compare", "{model}", "the [tide]", "[tide] out"], "第 1 层"),
+    "what training would cost": (["pretrain", "{corpus}", "--dry-run", "--preset", "tiny"], "遍：要读 "),
+    "a line of the log": (["pretrain", "{corpus}", "--dry-run", "--preset", "tiny"], "读入      1 个文件，每行一句"),
+    "a mistake": (["guess", "nowhere", "text"], "lowtide: nowhere 不存在"),
+    "a mistake with an advice": (["embed", "{model}", "{corpus}", "--out", "v.npz", "--layers", "tpo"], "是不是想写"),
+    "the refusal of the system": (["embed", "{model}", "{corpus}", "--out", "{corpus}/v.npz"], "不能写入"),
+}
+
+
+@pytest.mark.parametrize("kind", _IN_CHINESE)
+def test_all_commands_speak_chinese(kind: str, lowtide: Lowtide, model: Path, corpus: Path, mini_preset: None) -> None:
+    arguments, expected = _IN_CHINESE[kind]
+    ran = lowtide(*(a.format(model=model, corpus=corpus) for a in arguments), "--ui", "zh")
+    assert expected in ran.out + ran.err
+
+
+def test_a_page_speaks_chinese(lowtide: Lowtide, model: Path, tmp_path: Path) -> None:
+    lowtide("compare", model, "the [tide]", "[tide] out", "--html", tmp_path / "p.html", "--ui", "zh")
+    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert 'lang="zh"' in page and "第 1 层" in page and "layer" not in page
+
+
+def test_the_language_may_stand_in_the_environment(
+    lowtide: Lowtide, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOWTIDE_UI", "zh")
+    assert lowtide("inspect", model).out.startswith("模型")
+    assert lowtide("inspect", model, "--ui", "en").out.startswith("model")
+
+
+def test_json_is_the_same_in_every_language(lowtide: Lowtide, model: Path) -> None:
+    english, chinese = (lowtide("inspect", model, "--json", "--ui", ui).out for ui in ("en", "zh"))
+    assert english == chinese
 
 
 def test_debugging_shows_the_traceback(lowtide: Lowtide, monkeypatch: pytest.MonkeyPatch) -> None:

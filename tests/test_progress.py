@@ -4,6 +4,7 @@ from contextlib import contextmanager, redirect_stderr
 
 import pytest
 
+from lowtide.messages import speak
 from lowtide.progress import Progress, progress
 
 
@@ -51,6 +52,16 @@ def test_slow_work_shows_what_how_fast_and_how_far(terminal: Terminal, expected:
     with terminal.progress(total=2) as bar:
         bar.advance(1, note="loss 1.000")
     assert expected in terminal.getvalue()
+
+
+def test_a_bar_speaks_the_language_that_was_chosen(terminal: Terminal) -> None:
+    speak("zh")
+    try:
+        with terminal.progress(total=2) as bar:
+            bar.advance(1, note="loss 1.000")
+    finally:
+        speak("en")
+    assert all(text in terminal.getvalue() for text in ("读入", "词例/s", "损失 1.000"))
 
 
 def test_work_of_unknown_size_is_shown(terminal: Terminal) -> None:

@@ -19,6 +19,7 @@ import typer
 
 from lowtide import __version__
 from lowtide.errors import InputError, LowtideError
+from lowtide.messages import say, speak, translated
 
 if TYPE_CHECKING:
     from lowtide.embeddings.elmo import Elmo
@@ -62,13 +63,19 @@ class LinesChoice(StrEnum):
     sentence = "sentence"
     paragraph = "paragraph"
     wrapped = "wrapped"
+    fasta = "fasta"
 
 
-class DemoLanguage(StrEnum):
-    """The languages of the demo."""
+class Language(StrEnum):
+    """The languages of the demo's text, and of what is said."""
 
     en = "en"
     zh = "zh"
+
+
+def _speak(ui: Language) -> Language:
+    speak(ui.value)
+    return ui
 
 
 Model = Annotated[Path, typer.Argument(help="A model folder.", metavar="MODEL")]
@@ -76,17 +83,19 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Encoding = Annotated[str, typer.Option(help="Of the text files.")]
 Lines = Annotated[LinesChoice, typer.Option(help="What a line of the text is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+Ui = Annotated[
+    Language,
+    typer.Option(envvar="LOWTIDE_UI", callback=_speak, is_eager=True, help="The language of messages and pages."),
+]
 Tokenized = Annotated[bool, typer.Option("--tokenized", help="The text is cut already: tokens stand between spaces.")]
 
 
 @app.command(epilog="lowtide demo --language zh --time 30s")
 def demo(
     out: Annotated[Path, typer.Option(help="Where the models and the report go.")] = Path("demo"),
-    language: Annotated[DemoLanguage | None, typer.Option(help="One language only.")] = None,
+    language: Annotated[Language | None, typer.Option(help="One language only.")] = None,
     time: Annotated[str, typer.Option(help="Of training, a language.")] = "90s",
-    ui: Annotated[
-        DemoLanguage, typer.Option(help="The language of the report and of what is said here.")
-    ] = DemoLanguage.en,
+    ui: Ui = Language.en,
 ) -> None:
     """Show on real text what a language model learns, with pictures. Offline, in some minutes."""
     from lowtide.evaluation.demo import tell
@@ -104,9 +113,14 @@ def pretrain(
     epochs: Annotated[float | None, typer.Option(help="Read the text so many times. [default: 10]")] = None,
     tokens: Annotated[str | None, typer.Option(help="Read so many tokens: 200k, 50M.")] = None,
     language: Annotated[str, typer.Option(help="Of the text: en, zh, de, ...; auto.")] = "auto",
-    tokenizer: Annotated[TokenizerChoice, typer.Option(help="How the text is cut.")] = TokenizerChoice.words,
+    tokenizer: Annotated[
+        TokenizerChoice | None, typer.Option(help="How the text is cut. [default: words; FASTA: characters]")
+    ] = None,
     lines: Lines = LinesChoice.auto,
     encoding: Encoding = "utf-8",
+    documents: Annotated[
+        bool, typer.Option("--documents", help="Carry the state through documents; a blank line parts them.")
+    ] = False,
     valid: Annotated[Path | None, typer.Option(help="Held-out text. [default: one document in a hundred]")] = None,
     min_count: Annotated[int | None, typer.Option(min=1, help="The rarest type to predict. [default: 2 or 3]")] = None,
     device: Device = "auto",
@@ -116,12 +130,15 @@ def pretrain(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
     as_json: AsJson = False,
+    ui: Ui = Language.en,
 ) -> None:
     """Train a bidirectional language model on plain text."""
     from lowtide.training import Budget, TextOptions, TrainOptions, forecast
     from lowtide.training.pretrain import run
 
-    text_options = TextOptions(language, tokenizer.value, lines.value, encoding, min_count, valid)
+    text_options = TextOptions(
+        language, tokenizer.value if tokenizer else None, lines.value, encoding, min_count, valid, documents
+    )
     options = TrainOptions(preset.value, Budget(time, epochs, tokens), device, threads, seed, learning_rate)
     if dry_run:
         told = forecast(texts, text_options, options)
@@ -133,7 +150,8 @@ def pretrain(
         run(texts, out, text_options, options, resume=resume)
     except KeyboardInterrupt:
         again = [argument for argument in sys.argv[1:] if argument != "--resume"]
-        print(f"\nstopped. Go on with:  lowtide {' '.join(map(_quoted, again))} --resume", file=sys.stderr)
+        command = f"lowtide {' '.join(map(_quoted, again))} --resume"
+        _tell("\n" + say("stopped. Go on with:  {command}", command=command))
         raise typer.Exit(130) from None
     if as_json:
         _print_json({"out": str(out)})
@@ -149,6 +167,7 @@ def embed(
     encoding: Encoding = "utf-8",
     tokenized: Tokenized = False,
     device: Device = "auto",
+    ui: Ui = Language.en,
 ) -> None:
     """Write the vectors of every token of a file. Line i is sentence i, blank lines too."""
     from lowtide.embeddings.outputs import check_output
@@ -156,7 +175,7 @@ def embed(
     check_output(out)
     elmo = _load(model, device)
     count = elmo.embed_to([text], out, layers=layers, pool=pool, encoding=encoding, is_tokenized=tokenized)
-    print(f"{out}: {count:,} sentences", file=sys.stderr)
+    _tell(say("{out}: {count:,} sentences", out=out, count=count))
 
 
 @app.command(epilog="lowtide compare my-model 'He sat on the [bank].' 'She went to the [bank].'")
@@ -167,6 +186,7 @@ def compare(
     tokenized: Tokenized = False,
     device: Device = "auto",
     as_json: AsJson = False,
+    ui: Ui = Language.en,
 ) -> None:
     """Show how like each other the marked words are, at every layer."""
     from lowtide.evaluation import comparison
@@ -177,7 +197,7 @@ def compare(
         from lowtide.evaluation.story_report import comparison_page
         from lowtide.files import write_text
 
-        write_text(html, comparison_page(found))
+        write_text(html, comparison_page(found, ui=ui.value))
     if as_json:
         _print_json({name: matrix.round(6).tolist() for name, matrix in found.matrices().items()})
     else:
@@ -192,6 +212,7 @@ def guess(
     tokenized: Tokenized = False,
     device: Device = "auto",
     as_json: AsJson = False,
+    ui: Ui = Language.en,
 ) -> None:
     """Show what each direction expects at each position, knowing only its own side."""
     elmo = _load(model, device)
@@ -211,6 +232,7 @@ def perplexity(
     tokenized: Tokenized = False,
     device: Device = "auto",
     as_json: AsJson = False,
+    ui: Ui = Language.en,
 ) -> None:
     """Measure how well both directions predict a text (full softmax, boundaries counted)."""
     from lowtide.evaluation.perplexity import measure_perplexity
@@ -219,16 +241,12 @@ def perplexity(
     found = measure_perplexity(elmo, texts, lines=lines.value, encoding=encoding, is_tokenized=tokenized)
     if as_json:
         _print_json({**asdict(found), "mean": found.perplexity.mean})
-        return
-    measured = found.perplexity
-    print(f"text        {found.corpus}: {found.num_sentences:,} sentences, {measured.num_tokens:,} tokens")
-    print(f"vocabulary  {found.vocabulary_size:,} types; {measured.unknown_rate:.2%} of the tokens are unknown to it")
-    print(f"perplexity  {measured.forward:.1f} forward, {measured.backward:.1f} backward, {measured.mean:.1f} mean")
-    print(f"unigram     {found.unigram:.1f} (a model that knows only how often each type comes)")
+    else:
+        print("\n".join(found.lines()))
 
 
 @app.command(epilog="lowtide inspect my-model")
-def inspect(model: Model, as_json: AsJson = False) -> None:
+def inspect(model: Model, as_json: AsJson = False, ui: Ui = Language.en) -> None:
     """Show what a model is: sizes, vocabulary, checksum, card."""
     from lowtide.evaluation.inspection import inspect as look
 
@@ -236,13 +254,7 @@ def inspect(model: Model, as_json: AsJson = False) -> None:
     if as_json:
         _print_json(asdict(found))
         return
-    parts = ", ".join(f"{name} {count:,}" for name, count in found.parameters.items())
-    print(f"model       {found.folder} ({found.kind}, preset {found.preset})")
-    print(f"tokenizer   {found.tokenizer}")
-    print(f"layers      {found.num_layers} of width {found.width}; layer 0 is before any context")
-    print(f"parameters  {found.num_parameters:,} ({parts})")
-    print(f"vocabulary  {found.vocabulary_size:,} types, {'with' if found.has_softmax else 'without'} a softmax")
-    print(f"checksum    {found.checksum}")
+    print("\n".join(found.lines()))
     if found.card:
         print(f"\n{found.card}", end="")
 
@@ -272,12 +284,12 @@ def main() -> None:
     except BrokenPipeError:  # whoever read our output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+        _tell("\n" + say("stopped"))
         sys.exit(130)
     except (LowtideError, OSError, MemoryError) as error:
         if os.environ.get("LOWTIDE_DEBUG"):
             raise
-        print(f"lowtide: {_reason(error)}", file=sys.stderr)
+        _tell(f"lowtide: {_reason(error)}")
         sys.exit(2)
 
 
@@ -285,7 +297,7 @@ class _ToStderr(logging.Handler):
     """Prints to whatever stderr is now: a progress bar puts itself in between, and lines go above it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        _tell(translated(self.format(record)))
 
 
 def _stop(signal_number: int, frame: FrameType | None) -> None:
@@ -294,12 +306,16 @@ def _stop(signal_number: int, frame: FrameType | None) -> None:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, LowtideError):
-        return f"{error.filename or 'the system'}: {error.strerror or error}"
-    return str(error) or "out of memory: try a smaller --preset"
+        return f"{error.filename or say('the system')}: {translated(error.strerror or str(error))}"
+    return translated(str(error)) or say("out of memory: try a smaller --preset")
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    _tell(say("warning: {message}", message=translated(str(message))))
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _load(model: Path, device: str) -> Elmo:
@@ -313,7 +329,7 @@ def _cut(sentence: str, is_tokenized: bool) -> str | list[str]:
     from lowtide.text.tokenize import is_cut_by_spaces
 
     if not is_tokenized and is_cut_by_spaces(sentence):
-        print("spaces stand between Chinese words: taken as cut already", file=sys.stderr)
+        _tell(say("spaces stand between Chinese words: taken as cut already"))
         is_tokenized = True
     return sentence.split() if is_tokenized else sentence
 
@@ -326,13 +342,16 @@ def _print_comparison(found: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from lowtide.evaluation.comparison import layer_name
+
     console = Console()
     for number, sentence in enumerate(found.sentences, start=1):
-        unseen = "" if found.is_known[number - 1] else "   (not in the vocabulary)"
+        unseen = "" if found.is_known[number - 1] else "   " + say("(not in the vocabulary)")
         before, after = sentence.tokens[: sentence.first], sentence.tokens[sentence.last :]
         console.print(f"{number}  {' '.join(before)} [{sentence.word}] {' '.join(after)}{unseen}", markup=False)
     for name, matrix in found.matrices().items():
-        table = Table(title=name, title_justify="left", box=None)
+        console.print(layer_name(name), style="italic", highlight=False)
+        table = Table(box=None)
         table.add_column("")
         for number in range(1, len(matrix) + 1):
             table.add_column(str(number), justify="right")
@@ -347,11 +366,11 @@ def _print_guesses(places: list[PositionGuesses]) -> None:
     from rich.text import Text
 
     table = Table(box=None)
-    table.add_column("token")
-    table.add_column("from the left")
-    table.add_column("from the right")
+    for heading in (say("token"), say("from the left"), say("from the right")):
+        table.add_column(heading)
     for place in places:
-        token = Text(place.token) if place.is_known else Text(f"{place.token} (not in the vocabulary)", style="dim")
+        unseen = "" if place.is_known else " " + say("(not in the vocabulary)")
+        token = Text(place.token + unseen, style="dim" if unseen else "")
         sides = (
             "  ".join(f"{guess.type} {guess.probability:.1%}" for guess in side)
             for side in (place.from_left, place.from_right)

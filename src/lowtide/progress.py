@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from lowtide.messages import say, translated
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -16,7 +18,7 @@ class Progress(Protocol):
     """Something that can be told how far the work has come."""
 
     def advance(self, amount: int, note: str = "") -> None:
-        """Say that ``amount`` more units are done; ``note`` stands beside the bar."""
+        """Say that ``amount`` more units are done; ``note``, in English, stands beside the bar."""
 
 
 class _Silent:
@@ -29,7 +31,7 @@ def progress(label: str, *, total: int | None, unit: str, delay_seconds: float =
     """Show a bar on stderr while work goes on, once it has taken longer than ``delay_seconds``.
 
     Args:
-        label: what is being done, in a word or two.
+        label: what is being done, in an English word or two.
         total: how many units there are; None if that is not known.
         unit: what is counted: ``"tokens"``, ``"sentences"``.
         delay_seconds: quick work shows no bar.
@@ -46,7 +48,7 @@ def progress(label: str, *, total: int | None, unit: str, delay_seconds: float =
 
 class _Bar:
     def __init__(self, label: str, total: int | None, unit: str, delay_seconds: float) -> None:
-        self._label, self._total, self._unit = label, total, unit
+        self._label, self._total, self._unit = say(label), total, say(unit)
         self._started = time.monotonic()
         self._show_at = self._started + delay_seconds
         self._shown_at = 0.0
@@ -66,7 +68,7 @@ class _Bar:
             self._display = self._open()
         rate = (self._done - self._begun_at) / max(now - self._started, 1e-9)
         task = self._display.task_ids[0]
-        self._display.update(task, completed=self._done, count=f"{rate:,.0f} {self._unit}/s", note=note)
+        self._display.update(task, completed=self._done, count=f"{rate:,.0f} {self._unit}/s", note=translated(note))
 
     def _open(self) -> RichProgress:
         # rich takes a while to import and is not needed by quick work

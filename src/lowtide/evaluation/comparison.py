@@ -12,6 +12,7 @@ from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.inputs import MarkedSentence, parse_marked
 from lowtide.errors import InputError
+from lowtide.messages import UI, say
 from lowtide.text.tokenize import Sentence
 
 Matrix = NDArray[np.float64]
@@ -35,6 +36,16 @@ class Comparison:
         """All of them, by name, from the lowest rung up."""
         named = {f"layer {number}": matrix for number, matrix in enumerate(self.layers)}
         return {"one-hot": self.one_hot, **named, "mix": self.mix}
+
+
+def layer_name(name: str, ui: UI | None = None) -> str:
+    """What one of the `Comparison.matrices` is, said in a language; None: the one that was chosen."""
+    if name == "mix":
+        return say("mix: the mean of all layers", ui)
+    if name == "one-hot":
+        return say("one-hot: the word itself", ui)
+    number = name.removeprefix("layer ")
+    return say("layer 0: before any context", ui) if number == "0" else say("layer {number}", ui, number=number)
 
 
 def compare(elmo: Elmo, sentences: Sequence[str | Sentence]) -> Comparison:

@@ -9,7 +9,7 @@ from lowtide.embeddings.language_model import Guess
 from lowtide.embeddings.loading import load, shipped_model
 from lowtide.errors import InputError
 from lowtide.evaluation import demo_text
-from lowtide.evaluation.comparison import Comparison, compare
+from lowtide.evaluation.comparison import Comparison, compare, layer_name
 from lowtide.evaluation.story import OWN_SENTENCES, Language, LanguageStory, look, your_turn
 from lowtide.evaluation.story_report import report_page, story_json
 from lowtide.files import explained, remove, write_json, write_text
@@ -152,7 +152,7 @@ def _say_matrix(found: Comparison, ui: UI, say_line: Callable[[str], None]) -> N
     top = list(found.matrices())[-2]
     for name in ("layer 0", top):
         rows = "   ".join(" ".join(f"{value:.2f}" for value in row) for row in found.matrices()[name])
-        say_line(f"      {name}:  {rows}")
+        say_line(f"      {layer_name(name, ui)}    {rows}")
 
 
 def _types(guesses: Iterable[Guess]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lowtide.config import to_json
 from lowtide.embeddings.elmo import Elmo
+from lowtide.messages import say
 from lowtide.weights.native import SOFTMAX
 
 
@@ -30,6 +31,32 @@ class Inspection:
     config: dict[str, Any]
     card: str
     """The text of ``README.md``, or nothing."""
+
+    def lines(self) -> list[str]:
+        """For reading, in the language that was chosen; the card not among them."""
+        return [
+            say(
+                "model       {folder} ({kind}, preset {preset})", folder=self.folder, kind=self.kind, preset=self.preset
+            ),
+            say("tokenizer   {name}, {language}, version {version}", **self.config["tokenizer"]),
+            say(
+                "layers      {layers} of width {width}; layer 0 is before any context",
+                layers=self.num_layers,
+                width=self.width,
+            ),
+            say(
+                "parameters  {number:,} ({parts})",
+                number=self.num_parameters,
+                parts=", ".join(f"{name} {count:,}" for name, count in self.parameters.items()),
+            ),
+            say(
+                "vocabulary  {types:,} types, with a softmax"
+                if self.has_softmax
+                else "vocabulary  {types:,} types, without a softmax",
+                types=self.vocabulary_size,
+            ),
+            say("checksum    {checksum}", checksum=self.checksum),
+        ]
 
 
 def inspect(elmo: Elmo) -> Inspection:

@@ -9,7 +9,8 @@ from pathlib import Path
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.language_model import Perplexity, unigram_perplexity
 from lowtide.errors import InputError
-from lowtide.text.corpus import Corpus, Lines
+from lowtide.messages import say, translated
+from lowtide.text.corpus import Corpus, Lines, as_documents
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,30 @@ class PerplexityReport:
     vocabulary_size: int
     corpus: str
     """How the text was read."""
+
+    def lines(self) -> list[str]:
+        """For reading, in the language that was chosen."""
+        measured = self.perplexity
+        return [
+            say(
+                "text        {corpus}: {sentences:,} sentences, {tokens:,} tokens",
+                corpus=translated(self.corpus),
+                sentences=self.num_sentences,
+                tokens=measured.num_tokens,
+            ),
+            say(
+                "vocabulary  {types:,} types; {unknown:.2%} of the tokens are unknown to it",
+                types=self.vocabulary_size,
+                unknown=measured.unknown_rate,
+            ),
+            say(
+                "perplexity  {forward:.1f} forward, {backward:.1f} backward, {mean:.1f} mean",
+                forward=measured.forward,
+                backward=measured.backward,
+                mean=measured.mean,
+            ),
+            say("unigram     {unigram:.1f} (a model that knows only how often each type comes)", unigram=self.unigram),
+        ]
 
 
 def measure_perplexity(
@@ -46,14 +71,14 @@ def measure_perplexity(
     """
     corpus = Corpus(texts, encoding=encoding, lines=lines)
     split = elmo.splitter(is_tokenized=is_tokenized)
-    sentences = [tokens for raw in corpus.sentences() if (tokens := split(raw.text))]
-    if not sentences:
+    documents = list(as_documents(corpus.sentences(), split, is_carried=elmo.stored.config.documents))
+    if not documents:
         raise InputError("the text holds no token: is it empty, or blank?")
     vocabulary = elmo.stored.vocabulary
     return PerplexityReport(
-        elmo.language_model().perplexity_of(sentences),
-        unigram_perplexity(vocabulary, sentences),
-        len(sentences),
+        elmo.language_model().perplexity_of(documents),
+        unigram_perplexity(vocabulary, documents),
+        sum(map(len, documents)),
         len(vocabulary),
         corpus.describe(),
     )

@@ -9,7 +9,7 @@ from typing import Any
 from lowtide import pictures
 from lowtide.embeddings.inputs import MarkedSentence
 from lowtide.embeddings.language_model import Guess
-from lowtide.evaluation.comparison import Comparison
+from lowtide.evaluation.comparison import Comparison, layer_name
 from lowtide.evaluation.story import LanguageStory, WordStory, your_turn
 from lowtide.messages import UI, say
 from lowtide.training.budget import format_seconds
@@ -45,10 +45,11 @@ def report_page(stories: Sequence[LanguageStory], shipped: Sequence[Comparison],
     return pictures.page(say("What lies under the water", ui), blocks, language=ui, lead=lead)
 
 
-def comparison_page(found: Comparison) -> str:
+def comparison_page(found: Comparison, *, ui: UI) -> str:
     """A page with the similarity of some marked words at every layer."""
     words = ", ".join(dict.fromkeys(sentence.word for sentence in found.sentences))
-    return pictures.page(words, [_comparison(found, "en")], lead="Cosines of the marked words, layer by layer.")
+    lead = say("Cosines of the marked words, layer by layer.", ui)
+    return pictures.page(words, [_comparison(found, ui)], language=ui, lead=lead)
 
 
 def story_json(stories: Sequence[LanguageStory], shipped: Sequence[Comparison]) -> dict[str, Any]:
@@ -183,7 +184,7 @@ def _word(word: WordStory, ui: UI) -> list[str]:
     )
     rows = [
         [
-            name,
+            layer_name(name, ui),
             f"{found.within:.3f}",
             f"{found.across:.3f}",
             f"{found.within - found.across:+.3f}",
@@ -256,7 +257,7 @@ def _comparison(found: Comparison, ui: UI) -> str:
                 matrix.tolist(),
                 row_labels=numbers,
                 column_labels=numbers,
-                title=_layer_name(name, ui),
+                title=layer_name(name, ui),
                 low=0.0,
                 high=1.0,
             ),
@@ -269,15 +270,6 @@ def _comparison(found: Comparison, ui: UI) -> str:
         for number, marked, is_known in zip(numbers, found.sentences, found.is_known, strict=True)
     ]
     return pictures.table(["", say("sentence", ui)], sentences) + pictures.columns(*maps)
-
-
-def _layer_name(name: str, ui: UI) -> str:
-    if name == "mix":
-        return say("mix: the mean of all layers", ui)
-    if name == "one-hot":
-        return say("one-hot: the word itself", ui)
-    number = name.removeprefix("layer ")
-    return say("layer 0: before any context", ui) if number == "0" else say("layer {number}", ui, number=number)
 
 
 def _snippet(marked: MarkedSentence) -> str:

@@ -15,6 +15,7 @@ from typing import Any, SupportsIndex, TypeAlias, TypeGuard
 import numpy as np
 
 from lowtide.errors import InputError, ShapeError
+from lowtide.messages import say
 from lowtide.pictures.drawing import STYLE, decimals_of, escape, number
 
 
@@ -201,7 +202,7 @@ def page(title: str, blocks: Iterable[str], *, language: str = "en", lead: str =
 <main>
 {body}
 </main>
-<footer>made by lowtide</footer>
+<footer>{say("made by lowtide", "zh" if language == "zh" else "en")}</footer>
 </body>
 </html>
 """

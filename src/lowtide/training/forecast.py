@@ -7,6 +7,7 @@ import statistics
 import time
 from dataclasses import dataclass
 
+from lowtide.messages import say
 from lowtide.training.budget import format_bytes, format_seconds
 from lowtide.training.memory import FreeMemory, peak_memory
 from lowtide.training.settings import Settings
@@ -39,16 +40,32 @@ class Forecast:
     """The model, and the checkpoints and the text in numbers while it trains."""
 
     def lines(self) -> list[str]:
-        """For reading."""
-        memory = "not known here" if self.memory_bytes is None else format_bytes(self.memory_bytes)
+        """For reading, in the language that was chosen."""
         return [
-            f"preset      {self.preset}: {self.num_parameters / 1e6:.1f} M parameters, "
-            f"and {self.num_softmax_parameters / 1e6:.1f} M in the softmax over {self.vocabulary_size:,} types",
-            f"text        {self.num_train_tokens:,} tokens a pass, {self.epochs:.2g} passes: "
-            f"{self.budget_tokens:,} tokens to read",
-            f"time        {format_seconds(self.seconds)} at {self.tokens_per_second:,.0f} tokens a second",
-            f"memory      {memory}",
-            f"disk        {format_bytes(self.disk_bytes)} while it trains",
+            say(
+                "preset      {preset}: {bilm:.1f} M parameters, "
+                "and {softmax:.1f} M in the softmax over {types:,} types",
+                preset=self.preset,
+                bilm=self.num_parameters / 1e6,
+                softmax=self.num_softmax_parameters / 1e6,
+                types=self.vocabulary_size,
+            ),
+            say(
+                "text        {tokens:,} tokens a pass, {passes:,.2f} passes: {budget:,} tokens to read",
+                tokens=self.num_train_tokens,
+                passes=self.epochs,
+                budget=self.budget_tokens,
+            ),
+            say(
+                "time        {time} at {rate:,.0f} tokens a second",
+                time=format_seconds(self.seconds),
+                rate=self.tokens_per_second,
+            ),
+            say(
+                "memory      not known here" if self.memory_bytes is None else "memory      {memory}",
+                memory=format_bytes(self.memory_bytes or 0),
+            ),
+            say("disk        {disk} while it trains", disk=format_bytes(self.disk_bytes)),
         ]
 
 
