@@ -300,7 +300,7 @@ def test_a_stream_reads_nothing_before_it_is_asked(elmo: Elmo) -> None:
 
 
 def test_an_endless_stream_can_be_read(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "WINDOW_TOKENS", 20)
+    monkeypatch.setattr(engine, "WINDOW_POSITIONS", 20)
     stream = elmo.embed_iter(itertools.repeat(["tide"]))
     assert [next(stream).shape for _ in range(30)] == [(1, 10)] * 30
 

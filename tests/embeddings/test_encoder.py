@@ -7,7 +7,7 @@ import tiny
 from lowtide.embeddings import Elmo
 from lowtide.embeddings.encoder import Encoder, measuring, run_batch
 from lowtide.errors import InputError
-from lowtide.text.batches import batch_of_sentences
+from lowtide.text.batches import batch_of_documents
 from lowtide.weights.native import load_model
 
 SENTENCES = [["the", "tide", "goes", "out"], ["潮水"], [], ["out"] * 7]
@@ -21,7 +21,7 @@ def encoder(saved_bytes: tiny.Saved) -> Encoder:
 
 
 def test_boundaries_are_read_and_left_out(encoder: Encoder) -> None:
-    batch, _ = batch_of_sentences(SENTENCES[:1], encoder.spelling)
+    batch, _ = batch_of_documents([[s] for s in SENTENCES[:1]], encoder.spelling)
     assert torch.equal(encoder(SENTENCES[:1]).layers, run_batch(encoder.bilm, batch).layers[:, :, 1:-1])
 
 

@@ -16,7 +16,8 @@ SENTENCES = [[f"w{n % 5}"] * (n * 7 % 11) for n in range(20)]
 
 
 def embedded(elmo: Elmo, sentences: list[list[str]], layers: str = "all") -> list[np.ndarray]:
-    return list(embed_stream(elmo.encoder(), sentences, choose_layers(layers, elmo.num_layers)))
+    documents = [[sentence] for sentence in sentences]
+    return list(embed_stream(elmo.encoder(), documents, choose_layers(layers, elmo.num_layers)))
 
 
 @pytest.mark.parametrize("max_positions", [1, 13, 40, 100_000])
@@ -27,11 +28,11 @@ def test_the_size_of_a_batch_changes_no_vector(elmo: Elmo, max_positions: int, m
         np.testing.assert_allclose(found, vectors, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("window_tokens", [1, 30, 100_000])
+@pytest.mark.parametrize("window_positions", [1, 30, 100_000])
 def test_answers_come_in_the_order_of_the_sentences(
-    elmo: Elmo, window_tokens: int, monkeypatch: pytest.MonkeyPatch
+    elmo: Elmo, window_positions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "WINDOW_TOKENS", window_tokens)
+    monkeypatch.setattr(engine, "WINDOW_POSITIONS", window_positions)
     monkeypatch.setattr(engine, "MAX_POSITIONS", 40)
     alone = [embedded(elmo, [sentence])[0] for sentence in SENTENCES]
     for found, vectors in zip(embedded(elmo, SENTENCES), alone, strict=True):
@@ -47,13 +48,13 @@ def test_neither_order_nor_company_changes_a_vector(elmo: Elmo, order: list[int]
 
 
 def test_sentences_are_read_a_window_at_a_time(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "WINDOW_TOKENS", 9)
+    monkeypatch.setattr(engine, "WINDOW_POSITIONS", 9)
     read: list[int] = []
 
-    def source() -> Iterator[list[str]]:
+    def source() -> Iterator[list[list[str]]]:
         for number in range(100):
             read.append(number)
-            yield ["tide"]
+            yield [["tide"]]
 
     stream = embed_stream(elmo.encoder(), source(), choose_layers("mix", 3))
     assert read == []
@@ -67,7 +68,7 @@ def test_an_answer_keeps_no_batch_alive(elmo: Elmo) -> None:
 
 def test_answers_are_float32_at_any_dtype_of_the_network(elmo: Elmo) -> None:
     double = torch.nn.Module.double(_own_copy(elmo))
-    answers = embed_stream(double, SENTENCES, choose_layers("mix", 3))  # type: ignore[arg-type]
+    answers = embed_stream(double, [[s] for s in SENTENCES], choose_layers("mix", 3))  # type: ignore[arg-type]
     for found, vectors in zip(answers, embedded(elmo, SENTENCES, "mix"), strict=True):
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, vectors, rtol=0, atol=1e-5)

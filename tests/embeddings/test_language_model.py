@@ -184,7 +184,7 @@ def test_the_unigram_model_is_reckoned_by_hand() -> None:
     vocabulary = Vocabulary(["<S>", "</S>", "<UNK>", "the", "tide"], [2, 2, 1, 4, 1])
     # one more of each and no <S>: </S> 3, <UNK> 2, the 5, tide 2 of 12
     expected = (5 / 12 * 2 / 12 * 3 / 12 * 2 / 12 * 3 / 12) ** (-1 / 5)
-    assert math.isclose(unigram_perplexity(vocabulary, [["the", "tide"], ["Timbuktu"]]), expected)
+    assert math.isclose(unigram_perplexity(vocabulary, [[["the", "tide"], ["Timbuktu"]]]), expected)
 
 
 def test_the_unigram_model_needs_a_sentence() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 import tiny
 from lowtide.errors import ConfigError
 from lowtide.model import BiLM, BiLMConfig, Carry, Softmax, States
-from lowtide.text.batches import batch_of_sentences
+from lowtide.text.batches import batch_of_documents
 from lowtide.text.characters import ByteSpelling
 from model import reference
 
@@ -40,7 +40,7 @@ class Rows:
 
 def rows_of(sentences: Sequence[Sequence[str]], max_characters: int = 10) -> Rows:
     """One row a sentence."""
-    batch, _ = batch_of_sentences([list(sentence) for sentence in sentences], ByteSpelling(max_characters))
+    batch, _ = batch_of_documents([[list(sentence)] for sentence in sentences], ByteSpelling(max_characters))
     return Rows(
         torch.from_numpy(batch.type_char_ids),
         torch.from_numpy(batch.type_index),

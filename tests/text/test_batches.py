@@ -14,7 +14,7 @@ from lowtide.text.batches import (
     Batch,
     PackedBatches,
     TrainingBatch,
-    batch_of_sentences,
+    batch_of_documents,
     group_by_length,
     pack,
     predict_neighbours,
@@ -71,7 +71,7 @@ def read_pieces(batch: Batch) -> list[list[str]]:
 @claim
 @given(sentence_lists)
 def test_a_row_is_a_sentence_between_its_boundaries(sentences: list[Sentence]) -> None:
-    batch, types = batch_of_sentences(sentences, SPELLING)
+    batch, types = batch_of_documents([[s] for s in sentences], SPELLING)
     rows = [
         [types[i] for i in row[:length]]
         for row, length in zip(batch.type_index.tolist(), batch.lengths.tolist(), strict=True)
@@ -82,7 +82,7 @@ def test_a_row_is_a_sentence_between_its_boundaries(sentences: list[Sentence]) -
 @claim
 @given(sentence_lists)
 def test_every_type_is_spelled_once(sentences: list[Sentence]) -> None:
-    batch, types = batch_of_sentences(sentences, SPELLING)
+    batch, types = batch_of_documents([[s] for s in sentences], SPELLING)
     assert len(set(types)) == len(types)
     assert batch.type_char_ids.tolist() == SPELLING.char_ids(types).tolist()
 
@@ -90,7 +90,7 @@ def test_every_type_is_spelled_once(sentences: list[Sentence]) -> None:
 @claim
 @given(sentence_lists)
 def test_a_state_starts_at_the_first_position_of_a_row_only(sentences: list[Sentence]) -> None:
-    batch, _ = batch_of_sentences(sentences, SPELLING)
+    batch, _ = batch_of_documents([[s] for s in sentences], SPELLING)
     assert batch.starts[:, 0].all()
     assert not batch.starts[:, 1:].any()
 
@@ -98,12 +98,12 @@ def test_a_state_starts_at_the_first_position_of_a_row_only(sentences: list[Sent
 @claim
 @given(sentence_lists)
 def test_positions_are_tokens_and_boundaries(sentences: list[Sentence]) -> None:
-    batch, _ = batch_of_sentences(sentences, SPELLING)
+    batch, _ = batch_of_documents([[s] for s in sentences], SPELLING)
     assert batch.num_positions == sum(len(sentence) + 2 for sentence in sentences)
 
 
 def test_no_sentences_are_a_batch_without_rows() -> None:
-    batch, types = batch_of_sentences([], SPELLING)
+    batch, types = batch_of_documents([], SPELLING)
     assert (len(batch.lengths), batch.num_positions, types) == (0, 0, ["<S>", "</S>"])
 
 
@@ -119,9 +119,9 @@ def test_groups_hold_every_number_once(lengths: list[int], max_positions: int) -
 
 @claim
 @given(st.lists(st.integers(0, 50)), st.integers(1, 200))
-def test_a_group_is_within_its_budget_or_one_sentence(lengths: list[int], max_positions: int) -> None:
+def test_a_group_is_within_its_budget_or_one_row(lengths: list[int], max_positions: int) -> None:
     for group in group_by_length(lengths, max_positions):
-        longest = max(lengths[number] for number in group) + 2
+        longest = max(lengths[number] for number in group)
         assert len(group) == 1 or len(group) * longest <= max_positions
 
 
@@ -134,10 +134,10 @@ def test_groups_go_from_long_to_short(lengths: list[int], max_positions: int) ->
 
 @claim
 @given(st.lists(st.integers(0, 50)), st.integers(1, 200))
-def test_no_group_could_take_the_next_sentence(lengths: list[int], max_positions: int) -> None:
+def test_no_group_could_take_the_next_row(lengths: list[int], max_positions: int) -> None:
     for group, following in pairwise(group_by_length(lengths, max_positions)):
         assert following
-        assert (len(group) + 1) * (lengths[group[0]] + 2) > max_positions
+        assert (len(group) + 1) * lengths[group[0]] > max_positions
 
 
 # -- targets ---------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_nothing_is_predicted_beyond_the_end_of_a_row(batch: Batch) -> None:
 @claim
 @given(sentence_lists)
 def test_a_sentence_gives_each_direction_one_target_more_than_it_has_tokens(sentences: list[Sentence]) -> None:
-    batch, types = batch_of_sentences(sentences, SPELLING)
+    batch, types = batch_of_documents([[s] for s in sentences], SPELLING)
     targets = predict_neighbours(batch, np.arange(len(types)))
     expected = [len(sentence) + 1 for sentence in sentences]
     assert (targets.forward != NO_TARGET).sum(axis=1).tolist() == expected
@@ -206,7 +206,7 @@ def test_a_sentence_gives_each_direction_one_target_more_than_it_has_tokens(sent
 
 
 def test_the_directions_predict_what_stands_beside() -> None:
-    batch, types = batch_of_sentences([["a", "b"]], SPELLING)
+    batch, types = batch_of_documents([[["a", "b"]]], SPELLING)
     targets = predict_neighbours(batch, np.arange(len(types)))  # <S> 0, </S> 1, a 2, b 3
     assert targets.forward.tolist() == [[2, 3, 1, NO_TARGET]]
     assert targets.backward.tolist() == [[NO_TARGET, 0, 2, 3]]

@@ -270,7 +270,7 @@ def test_no_error_shows_the_text() -> None:
 
 def test_every_line_is_given_as_it_is_and_blank_ones_too() -> None:
     write("a.txt", " One. Two.\r\n\nThree.\n")
-    assert list(Corpus(["a.txt"]).file_lines()) == [" One. Two.", "", "Three."]
+    assert [line.text for line in Corpus(["a.txt"]).numbered()] == [" One. Two.", "", "Three."]
 
 
 @pytest.mark.parametrize("lines", ["sentence", "paragraph", "wrapped"])

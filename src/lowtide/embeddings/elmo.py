@@ -25,7 +25,8 @@ from lowtide.errors import InputError
 from lowtide.files import sha256
 from lowtide.model import LayerMix
 from lowtide.progress import progress
-from lowtide.text.corpus import Corpus
+from lowtide.text.batches import Document
+from lowtide.text.corpus import Corpus, as_documents
 from lowtide.text.tokenize import Sentence, Token, Tokenizer, make_tokenizer, open_tokenizer
 from lowtide.weights.native import MODEL, StoredModel, load_model, load_softmax
 
@@ -210,8 +211,30 @@ class Elmo:
             mix: as in `embed`.
         """
         texts = [sentences] if isinstance(sentences, str) else sentences
-        cut = (as_sentence(text, self.tokenizer) for text in texts)
-        return embed_stream(self._encoder, cut, choose_layers(layers, self.num_layers, mix))
+        return self._embed(([as_sentence(text, self.tokenizer)] for text in texts), layers, mix)
+
+    def embed_documents(
+        self, documents: Iterable[Texts], *, layers: str | int = "mix", mix: LayerMix | None = None
+    ) -> list[list[Vectors]]:
+        """As `embed`, of documents: the state is carried from sentence to sentence, forward and backward.
+
+        For a model that was trained with ``documents=True``; `embed` takes every sentence as a document of
+        its own.
+
+        Args:
+            documents: lists of sentences, each as in `embed`.
+            layers: as in `embed`; ``all`` gives (layers, tokens, width).
+            mix: as in `embed`.
+
+        Returns:
+            A list a document, with one array a sentence.
+        """
+        cut = [as_sentences(document, self.tokenizer) for document in documents]
+        vectors = self._embed(cut, layers, mix)
+        return [list(itertools.islice(vectors, len(document))) for document in cut]
+
+    def _embed(self, documents: Iterable[Document], layers: str | int, mix: LayerMix | None) -> Iterator[Vectors]:
+        return embed_stream(self._encoder, documents, choose_layers(layers, self.num_layers, mix))
 
     def embed_to(
         self,
@@ -226,8 +249,12 @@ class Elmo:
     ) -> int:
         """Write the vectors of files of text, of any size, in bounded memory.
 
+        A model that was trained with ``documents=True`` carries its state through the lines of a document,
+        from one blank line to the next; any other takes every line alone.
+
         Args:
-            texts: files, globs, folders, ``-``. Every line is a sentence, numbered from 0, blank ones too.
+            texts: files, globs, folders, ``-``. Every line is a sentence, numbered from 0, blank ones too; in
+                FASTA every record is.
             out: ``.h5`` (the published layout) or ``.npz``; it appears when it is whole. The same
                 text gives the same bytes.
             layers: as in `embed`; ``all`` keeps every layer.
@@ -244,12 +271,15 @@ class Elmo:
             WriteError: if ``out`` cannot be written.
         """
         inputs = [texts] if isinstance(texts, (str, Path)) else texts
+        corpus = Corpus(inputs, encoding=encoding)
         split = self.splitter(is_tokenized=is_tokenized)
-        lines = (split(line) for line in Corpus(inputs, encoding=encoding).file_lines())
-        sentences, shown = itertools.tee(lines)  # holds a window of them
+        documents, shown = itertools.tee(  # holds a window of them
+            as_documents(corpus.numbered(), split, is_carried=self._stored.config.documents, keeps_empty=True)
+        )
+        sentences = itertools.chain.from_iterable(shown)
         count = 0
         with open_output(Path(out)) as writer, progress("embedding", total=None, unit="sentences") as bar:
-            for sentence, vectors in zip(shown, self.embed_iter(sentences, layers=layers, mix=mix), strict=True):
+            for sentence, vectors in zip(sentences, self._embed(documents, layers, mix), strict=True):
                 writer.write(sentence, vectors if pool is None else _pooled(vectors, pool))
                 bar.advance(1)
                 count += 1

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lowtide.errors import InputError
 from lowtide.model import BiLM, Carry, States
-from lowtide.text.batches import Batch, batch_of_sentences
+from lowtide.model.recurrence import LayerState
+from lowtide.text.batches import Batch, Document, batch_of_documents
 from lowtide.text.characters import Spelling
 from lowtide.text.tokenize import Sentence
 
@@ -33,6 +34,39 @@ def run_batch(bilm: BiLM, batch: Batch, carry: Carry | None = None) -> States:
         carry,
     )
     return states
+
+
+def read_directions(bilm: BiLM, forward: Batch, backward: Batch, carry: Carry | None) -> tuple[Tensor, Tensor, Carry]:
+    """Let each direction read a text of its own: in training, documents from their beginning and from their end.
+
+    Args:
+        bilm: the network.
+        forward: what the forward direction reads.
+        backward: what the backward direction reads; the types and their spelling are those of ``forward``.
+        carry: the states to go on with; only its first rows, if there are fewer now.
+
+    Returns:
+        (rows, steps, state width) of each direction's top layer, and the states to go on with, which
+        carry no gradient.
+    """
+    device = next(bilm.parameters()).device
+    vectors = bilm.token_network(torch.from_numpy(forward.type_char_ids).to(device))
+    tops, carries = [], []
+    for read, batch, given in (
+        (bilm.read_forward, forward, carry.forward if carry else None),
+        (bilm.read_backward, backward, carry.backward if carry else None),
+    ):
+        rows = len(batch.lengths)
+        layers, last = read(
+            vectors,
+            torch.from_numpy(batch.type_index).to(device),
+            torch.from_numpy(batch.starts).to(device),
+            torch.from_numpy(batch.lengths).to(device),
+            None if given is None else [LayerState(state.hidden[:rows], state.cell[:rows]) for state in given],
+        )
+        tops.append(layers[-1])
+        carries.append([LayerState(state.hidden.detach(), state.cell.detach()) for state in last])
+    return tops[0], tops[1], Carry(*carries)
 
 
 @contextmanager
@@ -75,9 +109,33 @@ class Encoder(nn.Module):
         """
         if any(isinstance(sentence, str) for sentence in sentences):
             raise InputError('an encoder takes tokens, found a text: cut it first, as in [["The", "cat"]]')
-        batch, _ = batch_of_sentences(sentences, self.spelling)
+        states = self.read([[sentence] for sentence in sentences])
+        return States(states.layers[:, :, 1:-1], states.mask[:, 1:-1])
+
+    def read(self, documents: Sequence[Document]) -> States:
+        """Encode documents, the state carried from sentence to sentence, forward one way, backward the other.
+
+        Args:
+            documents: each of one sentence or more.
+
+        Returns:
+            Layers of (layers, documents, positions, width): a row reads ``<S> w .. w </S> <S> w .. w </S>``,
+            and where the sentences lie in it tells `sentence_places`. The mask is true at tokens; elsewhere
+            the layers are zero.
+        """
+        batch, _ = batch_of_documents(documents, self.spelling)
         states = run_batch(self.bilm, batch)
-        tokens = states.mask.shape[1] - 2
-        # a row reads <S> w1 ... wn </S>, and then nothing: the mask of the tokens is that two places on
-        mask = states.mask[:, 2:]
-        return States(states.layers[:, :, 1 : 1 + tokens] * mask[None, :, :, None], mask)
+        mask = torch.zeros_like(states.mask)
+        for row, document in zip(mask, documents, strict=True):
+            for place in sentence_places(document):
+                row[place] = True
+        return States(states.layers * mask[None, :, :, None], mask)
+
+
+def sentence_places(document: Document) -> list[slice]:
+    """Where the tokens of every sentence lie in the row of their document."""
+    places, end = [], 0
+    for sentence in document:
+        start, end = end + 1, end + len(sentence) + 2
+        places.append(slice(start, end - 1))
+    return places

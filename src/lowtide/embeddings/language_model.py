@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,15 @@ from lowtide.embeddings.encoder import Encoder, measuring, run_batch
 from lowtide.embeddings.inputs import Texts, as_sentences
 from lowtide.errors import InputError
 from lowtide.model import Softmax
-from lowtide.text.batches import NO_TARGET, Batch, batch_of_sentences, group_by_length, predict_neighbours
+from lowtide.text.batches import (
+    NO_TARGET,
+    Batch,
+    Document,
+    batch_of_documents,
+    group_by_length,
+    num_positions,
+    predict_neighbours,
+)
 from lowtide.text.tokenize import Sentence, Tokenizer
 from lowtide.text.vocabulary import END_INDEX, START_INDEX, UNKNOWN_INDEX, Vocabulary
 
@@ -93,7 +102,7 @@ class LanguageModel:
 
     def _guesses(self, sentence: Sentence, top: int) -> list[PositionGuesses]:
         top = min(top, len(self._vocabulary))
-        batch, _ = batch_of_sentences([sentence], self._encoder.spelling)
+        batch, _ = batch_of_documents([[sentence]], self._encoder.spelling)
         with measuring(self._encoder):
             forward, backward = self._top_states(batch)
             from_left = self._likeliest(forward[0, :-1], top)  # of w1 ... </S>
@@ -127,22 +136,24 @@ class LanguageModel:
             InputError: if there is no sentence.
         """
         texts: Texts = [sentences] if isinstance(sentences, str) else sentences
-        return self.perplexity_of(as_sentences(texts, self._tokenizer))
+        return self.perplexity_of([[sentence] for sentence in as_sentences(texts, self._tokenizer)])
 
-    def perplexity_of(self, sentences: Sequence[Sentence]) -> Perplexity:
-        """As `perplexity`, of tokens.
+    def perplexity_of(self, documents: Sequence[Document]) -> Perplexity:
+        """As `perplexity`, of documents of tokens; the state is carried from sentence to sentence in each.
 
         Raises:
             InputError: if there is no sentence.
         """
-        if not sentences:
+        documents = [document for document in documents if document]
+        if not documents:
             raise InputError("perplexity wants at least one sentence")
         nats = np.zeros(2)
         num_targets = 0
-        for forward, backward, states in self._scored(sentences):
+        for forward, backward, states in self._scored(documents):
             for direction, (targets, top) in enumerate(((forward, states[0]), (backward, states[1]))):
                 nats[direction] += self._total_nats(top, targets)
             num_targets += len(forward)
+        sentences = [sentence for document in documents for sentence in document]
         num_tokens = sum(map(len, sentences))
         unknown = sum(int((self._vocabulary.indices(s) == UNKNOWN_INDEX).sum()) for s in sentences)
         forward_nats, backward_nats = (nats / num_targets).tolist()
@@ -154,12 +165,12 @@ class LanguageModel:
             unknown / max(num_tokens, 1),
         )
 
-    def _scored(self, sentences: Sequence[Sentence]) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, Tensor]]]:
+    def _scored(self, documents: Sequence[Document]) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, Tensor]]]:
         """Targets of both directions, and the states that predict them, batch by batch."""
         device = self._softmax.weight.device
         with measuring(self._encoder):
-            for group in group_by_length([len(sentence) for sentence in sentences], MAX_POSITIONS):
-                batch, types = batch_of_sentences([sentences[n] for n in group], self._encoder.spelling)
+            for group in group_by_length([num_positions(document) for document in documents], MAX_POSITIONS):
+                batch, types = batch_of_documents([documents[n] for n in group], self._encoder.spelling)
                 targets = predict_neighbours(batch, self._vocabulary.indices(types))
                 forward = torch.from_numpy(targets.forward).to(device)
                 backward = torch.from_numpy(targets.backward).to(device)
@@ -177,7 +188,7 @@ def _exp(nats: float) -> float:
     return math.exp(nats) if nats < 700 else math.inf  # beyond, a float has no room
 
 
-def unigram_perplexity(vocabulary: Vocabulary, sentences: Iterable[Sentence]) -> float:
+def unigram_perplexity(vocabulary: Vocabulary, documents: Iterable[Document]) -> float:
     """The perplexity of a model that knows nothing but how often each type comes.
 
     Counts are the vocabulary's, one added to each so that nothing is impossible; ``<S>`` is not
@@ -185,7 +196,7 @@ def unigram_perplexity(vocabulary: Vocabulary, sentences: Iterable[Sentence]) ->
 
     Args:
         vocabulary: with the counts of the training text.
-        sentences: scored with one ``</S>`` each.
+        documents: each sentence is scored with one ``</S>``.
 
     Raises:
         InputError: if there is no sentence.
@@ -195,7 +206,7 @@ def unigram_perplexity(vocabulary: Vocabulary, sentences: Iterable[Sentence]) ->
     with np.errstate(divide="ignore"):
         nats = np.log(counts.sum()) - np.log(counts)
     total, num_targets = 0.0, 0
-    for sentence in sentences:
+    for sentence in itertools.chain.from_iterable(documents):
         total += float(nats[vocabulary.indices(sentence)].sum() + nats[END_INDEX])
         num_targets += len(sentence) + 1
     if not num_targets:

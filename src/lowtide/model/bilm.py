@@ -151,40 +151,86 @@ class BiLM(nn.Module):
             (layers, batch, tokens, width), with their mask and the carry for the next call.
         """
         vectors = self.token_network(type_char_ids)  # (types, width)
-        steps = starts.shape[1]
-        places = torch.arange(steps, device=lengths.device)
-        mask = places < lengths[:, None]  # (batch, tokens)
-        order = torch.argsort(lengths, descending=True, stable=True)
-        ends = torch.zeros_like(starts)
-        ends[:, :-1] = starts[:, 1:] & mask[:, 1:]
-        # what each direction reads first to last: (steps, batch), longest row first
-        ahead = places[:, None].expand(steps, len(lengths))
-        back = (lengths[order] - 1 - places[:, None]).clamp(min=0)
+        mask = torch.arange(starts.shape[1], device=lengths.device) < lengths[:, None]  # (batch, tokens)
         token_layer = vectors[type_index] * mask[..., None]  # (batch, tokens, width)
-        halves, carries = [], []
-        for stack, columns, resets, given in (
-            (self.forward_lstm, ahead, starts, carry.forward if carry else None),
-            (self.backward_lstm, back, ends, carry.backward if carry else None),
-        ):
-            layout = _Layout(order, columns, lengths, resets)
-            states = stack.zero_states(len(lengths), vectors) if given is None else layout.sorted_states(given)
-            outputs, last = stack(vectors.index_select(0, layout.pack(type_index)), layout.steps, states)
-            halves.append([layout.unpack(output) for output in outputs])
-            carries.append(layout.unsorted_states(last))
+        forward, forward_carry = self.read_forward(
+            vectors, type_index, starts, lengths, carry.forward if carry else None
+        )
+        backward, backward_carry = self.read_backward(
+            vectors, type_index, starts, lengths, carry.backward if carry else None
+        )
         layers = [torch.cat([token_layer, token_layer], dim=-1)]
-        layers += [torch.cat(pair, dim=-1) for pair in zip(*halves, strict=True)]
-        return States(torch.stack(layers), mask, Carry(*carries))
+        layers += [torch.cat(pair, dim=-1) for pair in zip(forward, backward, strict=True)]
+        return States(torch.stack(layers), mask, Carry(forward_carry, backward_carry))
+
+    def read_forward(
+        self,
+        vectors: Tensor,
+        type_index: Tensor,
+        starts: Tensor,
+        lengths: Tensor,
+        carry: Sequence[LayerState] | None = None,
+    ) -> tuple[list[Tensor], list[LayerState]]:
+        """The forward direction alone; arguments as of `forward`, with types that are vectors already.
+
+        Args:
+            vectors: (types, width), from ``token_network``.
+            type_index: (batch, tokens).
+            starts: (batch, tokens).
+            lengths: (batch,).
+            carry: the state of every layer before the first position.
+
+        Returns:
+            (batch, tokens, state width) of every layer above 0, and their states after the last position.
+        """
+        places = torch.arange(starts.shape[1], device=lengths.device)
+        columns = places.expand_as(starts)
+        return _read(self.forward_lstm, vectors, type_index, _Layout(columns, lengths, starts), carry)
+
+    def read_backward(
+        self,
+        vectors: Tensor,
+        type_index: Tensor,
+        starts: Tensor,
+        lengths: Tensor,
+        carry: Sequence[LayerState] | None = None,
+    ) -> tuple[list[Tensor], list[LayerState]]:
+        """The backward direction alone, as `read_forward`; it enters a row at its last position.
+
+        Where the first position of a row is a start, what stands left of it is another text: there
+        the state that comes out is zero.
+        """
+        places = torch.arange(starts.shape[1], device=lengths.device)
+        columns = (lengths[:, None] - 1 - places).clamp(min=0)
+        ends = torch.zeros_like(starts)
+        ends[:, :-1] = starts[:, 1:] & (places[1:] < lengths[:, None])
+        layers, last = _read(self.backward_lstm, vectors, type_index, _Layout(columns, lengths, ends), carry)
+        goes_on = ~starts[:, :1]
+        return layers, [LayerState(state.hidden * goes_on, state.cell * goes_on) for state in last]
+
+
+def _read(
+    stack: LSTMStack,
+    vectors: Tensor,
+    type_index: Tensor,
+    layout: _Layout,
+    carry: Sequence[LayerState] | None,
+) -> tuple[list[Tensor], list[LayerState]]:
+    rows = len(type_index)
+    states = stack.zero_states(rows, vectors) if carry is None else layout.sorted_states(carry)
+    outputs, last = stack(vectors.index_select(0, layout.pack(type_index)), layout.steps, states)
+    return [layout.unpack(output) for output in outputs], layout.unsorted_states(last)
 
 
 class _Layout:
     """From (batch, tokens) to the packed steps of one direction, and back."""
 
-    def __init__(self, order: Tensor, columns: Tensor, lengths: Tensor, resets: Tensor) -> None:
-        steps, self._rows = columns.shape
-        self._order = order
-        self._tokens = resets.shape[1]
-        live = torch.arange(steps, device=lengths.device)[:, None] < lengths[order]  # (steps, rows)
-        flat = order * self._tokens + columns
+    def __init__(self, columns: Tensor, lengths: Tensor, resets: Tensor) -> None:
+        self._rows, self._tokens = columns.shape  # (batch, tokens): what is read first, second, ...
+        self._order = order = torch.argsort(lengths, descending=True, stable=True)
+        steps = torch.arange(self._tokens, device=lengths.device)
+        live = steps[:, None] < lengths[order]  # (steps, rows)
+        flat = (order[:, None] * self._tokens + columns[order]).t()
         self._places = flat[live]  # (positions,): where each packed position lies in the batch
         reset = resets.flatten()[flat] & live
         rows_at: list[int] = live.sum(dim=1).tolist()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,12 @@ from numpy.typing import NDArray
 from lowtide.text.characters import CharIds, Spelling
 from lowtide.text.shards import END_ROW, START_ROW, PreparedCorpus
 from lowtide.text.tokenize import Sentence
-from lowtide.text.vocabulary import SENTENCE_END, SENTENCE_START
+from lowtide.text.vocabulary import END_INDEX, SENTENCE_END, SENTENCE_START, START_INDEX
 
 NO_TARGET = -1
+
+Document = Sequence[Sentence]
+"""Sentences through which a state is carried. Where none is, every sentence is a document of its own."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class Targets:
 def predict_neighbours(batch: Batch, type_targets: NDArray[np.integer]) -> Targets:
     """The targets of a batch: the neighbour on either side, unless a state starts between.
 
+    Between two sentences of a document no state starts; but that ``<S>`` follows ``</S>`` is nothing
+    to learn. So the forward model never predicts ``<S>``, nor the backward one ``</S>``: n + 1
+    targets each for a sentence of n tokens.
+
     Args:
         batch: the batch.
         type_targets: (types,) the vocabulary index of every type in it.
@@ -69,40 +77,50 @@ def predict_neighbours(batch: Batch, type_targets: NDArray[np.integer]) -> Targe
     joined = (steps[1:] < batch.lengths[:, None]) & ~batch.starts[:, 1:]  # (rows, steps - 1)
     forward = np.full_like(tokens, NO_TARGET)
     backward = np.full_like(tokens, NO_TARGET)
-    forward[:, :-1][joined] = tokens[:, 1:][joined]
-    backward[:, 1:][joined] = tokens[:, :-1][joined]
+    has_next = joined & (tokens[:, 1:] != START_INDEX)
+    has_last = joined & (tokens[:, :-1] != END_INDEX)
+    forward[:, :-1][has_next] = tokens[:, 1:][has_next]
+    backward[:, 1:][has_last] = tokens[:, :-1][has_last]
     return Targets(forward, backward)
 
 
-def batch_of_sentences(sentences: Sequence[Sentence], spelling: Spelling) -> tuple[Batch, list[str]]:
-    """One row a sentence, between its boundaries.
+def batch_of_documents(documents: Sequence[Document], spelling: Spelling) -> tuple[Batch, list[str]]:
+    """One row a document: its sentences, each between its boundaries; the state starts once.
 
     Returns:
-        The batch, and the types in it in the order of ``type_char_ids``.
+        The batch, and the types in it in the order of ``type_char_ids``: ``<S>`` and ``</S>`` first.
     """
     index = {SENTENCE_START: 0, SENTENCE_END: 1}
-    lengths = np.array([len(sentence) + 2 for sentence in sentences], dtype=np.int64)
-    type_index = np.zeros((len(sentences), int(lengths.max(initial=2))), dtype=np.int64)
-    for row, sentence in zip(type_index, sentences, strict=True):
-        row[1 : 1 + len(sentence)] = [index.setdefault(token, len(index)) for token in sentence]
-        row[1 + len(sentence)] = 1
+    lengths = np.array([num_positions(document) for document in documents], dtype=np.int64)
+    type_index = np.zeros((len(documents), int(lengths.max(initial=2))), dtype=np.int64)
+    for row, document in zip(type_index, documents, strict=True):
+        end = 0
+        for sentence in document:
+            start, end = end, end + len(sentence) + 2
+            row[start + 1 : end - 1] = [index.setdefault(token, len(index)) for token in sentence]
+            row[end - 1] = 1
     starts = np.zeros(type_index.shape, dtype=np.bool_)
     starts[:, 0] = True
     types = list(index)
     return Batch(spelling.char_ids(types), type_index, starts, lengths), types
 
 
+def num_positions(document: Document) -> int:
+    """Tokens and boundaries."""
+    return sum(len(sentence) + 2 for sentence in document)
+
+
 def group_by_length(lengths: Sequence[int], max_positions: int) -> Iterator[list[int]]:
-    """Numbers of sentences in groups of like length, each group within a budget of positions.
+    """Numbers of rows in groups of like length, each group within a budget of positions.
 
     Args:
-        lengths: tokens of every sentence; two boundaries are added.
-        max_positions: rows times the longest row of a group, unless it is one sentence.
+        lengths: positions of every row.
+        max_positions: rows times the longest row of a group, unless it is one row.
     """
     order = sorted(range(len(lengths)), key=lambda number: lengths[number], reverse=True)
     group: list[int] = []
     for number in order:
-        if group and (len(group) + 1) * (lengths[group[0]] + 2) > max_positions:
+        if group and (len(group) + 1) * lengths[group[0]] > max_positions:
             yield group
             group = []
         group.append(number)
@@ -112,14 +130,29 @@ def group_by_length(lengths: Sequence[int], max_positions: int) -> Iterator[list
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """Packed rows of a prepared corpus, with what they are to predict."""
+    """Rows of a prepared corpus, with what they are to predict."""
 
     batch: Batch
     targets: Targets
     num_tokens: int
     """Boundaries not counted."""
-    num_cut: int
-    """Sentences that were longer than a row and were cut for it."""
+    num_cut: int = 0
+    """Sentences, or documents, that begin here and were cut because of their length."""
+    backward: Batch | None = None
+    """What the backward direction reads, where that is not what the forward one reads."""
+    goes_on: bool = False
+    """Whether the first rows go on where those of the batch before ended."""
+
+
+class TrainingBatches(Protocol):
+    """The batches of a training, in chunks; each a pure function of (epoch, chunk, number)."""
+
+    num_chunks: int
+    """Of an epoch."""
+
+    def chunk(self, epoch: int, chunk: int) -> Iterator[TrainingBatch]:
+        """The batches of one chunk, always the same and in the same order."""
+        ...
 
 
 class PackedBatches:
@@ -158,21 +191,17 @@ class PackedBatches:
         self._num_blocks = num_blocks
 
     def chunk(self, epoch: int, chunk: int) -> Iterator[TrainingBatch]:
-        """The batches of one chunk of an epoch, always the same and in the same order."""
+        """See `TrainingBatches`."""
         order = np.random.default_rng([self._seed, epoch]).permutation(self._num_blocks)
         blocks = order[chunk * self.CHUNK_BLOCKS : (chunk + 1) * self.CHUNK_BLOCKS]
         total = self._corpus.counts.num_sentences
         numbers = np.concatenate([np.arange(b * self.BLOCK, min((b + 1) * self.BLOCK, total)) for b in np.sort(blocks)])
         numbers = numbers[~np.isin(numbers, self._corpus.held_out)]
         shuffle = np.random.default_rng([self._seed, epoch, chunk])
-        rows = pack([self._positions(number) for number in shuffle.permutation(numbers)], self._row_tokens)
+        rows = pack([self._corpus.positions(number) for number in shuffle.permutation(numbers)], self._row_tokens)
         rows = [rows[i] for i in shuffle.permutation(len(rows))]
         for first in range(0, len(rows), self._rows):
             yield self._batch(rows[first : first + self._rows])
-
-    def _positions(self, number: int) -> NDArray[np.uint32]:
-        tokens = self._corpus.sentence(number)
-        return np.concatenate([[START_ROW], tokens, [END_ROW]]).astype(np.uint32)
 
     def _batch(self, rows: Sequence[Sequence[NDArray[np.uint32]]]) -> TrainingBatch:
         lengths = np.array([sum(map(len, row)) for row in rows], dtype=np.int64)

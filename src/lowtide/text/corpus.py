@@ -1,34 +1,34 @@
 """Files of text to a stream of raw sentences; never more than a paragraph in memory.
 
-``.txt`` (or any name), ``.gz``, ``.bz2``, ``.xz`` and ``.zst``; files, globs, folders, and ``-``
-for standard input. A blank line parts documents; so does the end of a file.
+``.txt`` (or any name), ``.fasta`` and ``.fa``, each also as ``.gz``, ``.bz2``, ``.xz`` and ``.zst``;
+files, globs, folders, and ``-`` for standard input. A blank line parts documents; so does the end
+of a file, and of a FASTA record.
 """
 
 from __future__ import annotations
 
-import bz2
-import codecs
 import errno
 import glob
-import gzip
-import io
 import itertools
-import lzma
 import os
-import sys
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
-from lowtide.errors import InputError, LowtideError, MissingPathError, require
+from lowtide.errors import InputError, MissingPathError
+from lowtide.text.fasta import Record, is_fasta, read_records
+from lowtide.text.lines import OPENERS, STANDARD_INPUT, Line, read_lines
 from lowtide.text.sentences import LineFinding, LineMeaning, find_line_meaning, split_sentences
+from lowtide.text.tokenize import Sentence
 
-Lines = Literal["auto", "sentence", "paragraph", "wrapped"]
+Lines = Literal["auto", "sentence", "paragraph", "wrapped", "fasta"]
 
-STANDARD_INPUT = "-"
 _SAMPLE_LINES = 2000
+_MAX_PARAGRAPH = 1 << 16
+"""Characters of wrapped lines that are joined before the sentences in them are given out."""
 _EXPECTED = "Expected a text file, a folder, a glob, or -"
+_FASTA_SUFFIXES = frozenset({".fasta", ".fa"})
+_TEXT_SUFFIXES = frozenset({".txt", ".text", *_FASTA_SUFFIXES, *OPENERS})
 
 
 class RawSentence(NamedTuple):
@@ -41,69 +41,27 @@ class RawSentence(NamedTuple):
     """Where it begins, counted from 1; in wrapped text, where its paragraph begins."""
 
 
-class _Line(NamedTuple):
-    text: str
-    number: int
+def as_documents(
+    sentences: Iterable[RawSentence], split: Callable[[str], Sentence], *, is_carried: bool, keeps_empty: bool = False
+) -> Iterator[list[Sentence]]:
+    """Sentences cut into tokens, as documents: from one start to the next, or each alone.
 
-
-class _ZstdFile(io.RawIOBase):
-    """A .zst file that is not trusted to be whole.
-
-    The reader that zstandard brings ends in silence where a file is cut short.
+    Args:
+        sentences: raw.
+        split: what cuts.
+        is_carried: whether a state is to be carried through a document; if not, every sentence is one.
+        keeps_empty: whether sentences without a token stay, so that every line keeps its number.
     """
-
-    def __init__(self, path: Path, zstandard: Any) -> None:
-        self._zstandard = zstandard
-        self._file = path.open("rb")
-        self._frame: Any = None
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._left:
-            raw = self._file.read(io.DEFAULT_BUFFER_SIZE)
-            if not raw:
-                if self._frame is not None:
-                    raise EOFError("Compressed file ended before the end-of-stream marker was reached")
-                return 0
-            self._left = self._decompressed(raw)
-        size = min(len(buffer), len(self._left))
-        buffer[:size], self._left = self._left[:size], self._left[size:]
-        return size
-
-    def _decompressed(self, raw: bytes) -> bytes:
-        text = b""
-        while raw:
-            if self._frame is None:
-                # the window is 2 GiB at most, with --long=31
-                self._frame = self._zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj()
-            try:
-                text += self._frame.decompress(raw)
-            except self._zstandard.ZstdError as error:
-                raise OSError(str(error)) from error
-            raw = b""
-            if self._frame.eof:
-                raw, self._frame = self._frame.unused_data, None
-        return text
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-def _open_zstd(path: Path) -> BinaryIO:
-    return cast(BinaryIO, io.BufferedReader(_ZstdFile(path, require("zstandard", extra="zstd"))))
-
-
-_OPENERS: dict[str, Callable[[Path], BinaryIO]] = {
-    ".gz": lambda path: cast(BinaryIO, gzip.GzipFile(path)),
-    ".bz2": lambda path: cast(BinaryIO, bz2.BZ2File(path)),
-    ".xz": lambda path: cast(BinaryIO, lzma.LZMAFile(path)),
-    ".zst": _open_zstd,
-}
-_TEXT_SUFFIXES = frozenset({".txt", ".text", *_OPENERS})
+    document: list[Sentence] = []
+    for sentence in sentences:
+        if document and (sentence.starts_document or not is_carried):
+            yield document
+            document = []
+        tokens = split(sentence.text)
+        if tokens or keeps_empty:
+            document.append(tokens)
+    if document:
+        yield document
 
 
 def find_files(inputs: Sequence[str | Path]) -> list[str]:
@@ -165,21 +123,50 @@ class Corpus:
         self.lines = lines
         self.findings: dict[str, LineFinding] = {}
         """What the lines of every file read so far were taken for."""
+        self.num_outside = 0
+        """Characters of FASTA records read so far that no residue is written with."""
+
+    @property
+    def is_fasta(self) -> bool:
+        """Whether what was read so far is FASTA."""
+        return any(finding.meaning == "fasta" for finding in self.findings.values())
 
     def sentences(self) -> Iterator[RawSentence]:
         """All sentences, in order.
 
         Raises:
-            InputError: if a file is binary, or not in the encoding; with file and line.
+            InputError: if a file is binary, or not in the encoding (with file and line); if some
+                files are FASTA and some are not.
         """
         for file in self.files:
-            yield from self._sentences_of(file)
+            lines, finding = self._look_at(file)
+            if finding.meaning == "fasta":
+                units: Iterator[_Unit] = (
+                    ([r.sequence] if r.sequence else [], r.line) for r in self._records(file, lines)
+                )
+            else:
+                units = _UNITS[finding.meaning](lines)
+            starts_document = True
+            for texts, number in units:
+                if not texts:
+                    starts_document = True
+                for text in texts:
+                    yield RawSentence(text, starts_document, file, number)
+                    starts_document = finding.meaning == "fasta"
 
-    def file_lines(self) -> Iterator[str]:
-        """Every line of every file as it is, blank ones too: what embedding numbers from 0."""
+    def numbered(self) -> Iterator[RawSentence]:
+        """What embedding numbers from 0: every line as it is, blank ones too, or every FASTA record."""
         for file in self.files:
-            for line in _read_lines(file, self.encoding):
-                yield line.text
+            lines, finding = self._look_at(file)
+            if finding.meaning == "fasta":
+                for record in self._records(file, lines):
+                    yield RawSentence(record.sequence, True, file, record.line)
+                continue
+            starts_document = True
+            for line in lines:
+                is_blank = not line.text.strip()
+                yield RawSentence(line.text, starts_document or is_blank, file, line.number)
+                starts_document = is_blank
 
     def size_bytes(self) -> int | None:
         """The bytes of all files on disk, compressed ones as they lie; None with standard input."""
@@ -196,6 +183,7 @@ class Corpus:
             "sentence": "one sentence a line",
             "paragraph": "paragraphs, split into sentences",
             "wrapped": "wrapped lines, joined to sentences",
+            "fasta": "FASTA, one record a sentence",
         }
         told = [
             f"wrapped at {finding.columns} columns, joined to sentences" if finding.columns else words[meaning]
@@ -204,132 +192,92 @@ class Corpus:
         number = f"{len(self.files):,} file{'s' if len(self.files) != 1 else ''}"
         return ", ".join([number, *told])
 
-    def _sentences_of(self, file: str) -> Iterator[RawSentence]:
-        lines = _read_lines(file, self.encoding)
+    def _look_at(self, file: str) -> tuple[Iterator[Line], LineFinding]:
+        """The lines of a file, and what they mean."""
+        lines = read_lines(file, self.encoding)
         if self.lines == "auto":
             sample = list(itertools.islice(lines, _SAMPLE_LINES))
-            finding = find_line_meaning([line.text for line in sample])
+            finding = _find_meaning(file, sample)
             lines = itertools.chain(sample, lines)
         else:
             finding = LineFinding(self.lines)
+        if self.findings and self.is_fasta != (finding.meaning == "fasta"):
+            found, expected = ("plain text", "FASTA") if self.is_fasta else ("FASTA", "plain text")
+            raise InputError(f"{file} is {found}, the files before it are {expected}: give one kind at a time")
         self.findings[file] = finding
-        starts_document = True
-        for texts, number in _UNITS[finding.meaning](lines):
-            if not texts:
-                starts_document = True
-            for text in texts:
-                yield RawSentence(text, starts_document, file, number)
-                starts_document = False
+        return lines, finding
+
+    def _records(self, file: str, lines: Iterator[Line]) -> Iterator[Record]:
+        for record in read_records(lines, file):
+            self.num_outside += record.num_outside
+            yield record
 
 
-def _each_line(lines: Iterator[_Line]) -> Iterator[tuple[list[str], int]]:
+def _find_meaning(file: str, sample: Sequence[Line]) -> LineFinding:
+    named = {suffix.lower() for suffix in Path(file).suffixes[-2:]} - OPENERS.keys()
+    if named & _FASTA_SUFFIXES or (sample and is_fasta(sample[0].text)):
+        return LineFinding("fasta")
+    return find_line_meaning([line.text for line in sample])
+
+
+_Unit = tuple[list[str], int]
+"""Sentences that stand together, and their line; none at all between two documents."""
+
+
+def _each_line(lines: Iterator[Line]) -> Iterator[_Unit]:
     for line in lines:
         text = line.text.strip()
         yield [text] if text else [], line.number
 
 
-def _each_paragraph(lines: Iterator[_Line]) -> Iterator[tuple[list[str], int]]:
+def _each_paragraph(lines: Iterator[Line]) -> Iterator[_Unit]:
     for line in lines:
         yield split_sentences(line.text), line.number
 
 
-def _each_wrapped(lines: Iterator[_Line]) -> Iterator[tuple[list[str], int]]:
+def _each_wrapped(lines: Iterator[Line]) -> Iterator[_Unit]:
     for is_blank, run in itertools.groupby(lines, key=lambda line: not line.text.strip()):
-        first = next(run)
         if is_blank:
-            yield [], first.number
+            yield [], next(run).number
         else:
-            yield split_sentences(_join([line.text.strip() for line in (first, *run)])), first.number
+            yield from _each_stretch(run)
+
+
+def _each_stretch(lines: Iterable[Line]) -> Iterator[_Unit]:
+    """The sentences of a paragraph; one without an end, in stretches, the open sentence kept for the next."""
+    pieces: list[str] = []
+    size, most = 0, _MAX_PARAGRAPH
+    first = 0
+    for line in lines:
+        first = first or line.number
+        pieces.append(line.text.strip())
+        size += len(line.text)
+        if size > most:
+            *whole, rest = split_sentences(_join(pieces))
+            pieces, size = [rest], len(rest)
+            most = max(_MAX_PARAGRAPH, 2 * size)  # a sentence that does not end is not looked through again and again
+            if whole:
+                yield whole, first
+                first = line.number
+    yield split_sentences(_join(pieces)), first
 
 
 def _join(lines: Sequence[str]) -> str:
     """Join wrapped lines: with a space, but none between Chinese characters."""
-    text = ""
+    joined: list[str] = []
     for line in lines:
-        needs_space = text and not (_is_wide(text[-1]) and _is_wide(line[0]))
-        text += (" " if needs_space else "") + line
-    return text
+        if joined and not (_is_wide(joined[-1][-1]) and _is_wide(line[0])):
+            joined.append(" ")
+        joined.append(line)
+    return "".join(joined)
 
 
 def _is_wide(character: str) -> bool:
     return "\u2e80" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef"
 
 
-_UNITS: dict[LineMeaning, Callable[[Iterator[_Line]], Iterator[tuple[list[str], int]]]] = {
+_UNITS: dict[LineMeaning, Callable[[Iterator[Line]], Iterator[_Unit]]] = {
     "sentence": _each_line,
     "paragraph": _each_paragraph,
     "wrapped": _each_wrapped,
 }
-
-
-def _read_lines(file: str, encoding: str) -> Iterator[_Line]:
-    name = "standard input" if file == STANDARD_INPUT else file
-    try:
-        with _open_bytes(file) as stream:
-            yield from _decode(stream, name, encoding)
-    except LowtideError:
-        raise
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise InputError(f"{name} cannot be read: {error}. Is it damaged?") from error
-
-
-def _open_bytes(file: str) -> BinaryIO:
-    if file == STANDARD_INPUT:
-        return open(sys.stdin.fileno(), "rb", closefd=False)
-    path = Path(file)
-    opener = _OPENERS.get(path.suffix.lower())
-    return opener(path) if opener else path.open("rb")
-
-
-def _decode(stream: BinaryIO, name: str, encoding: str) -> Iterator[_Line]:
-    try:
-        "".encode(encoding)
-    except LookupError:
-        raise InputError(f"unknown encoding {encoding!r}: try utf-8, gb18030, cp1252, utf-16") from None
-    codec = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-    number = 0
-    try:
-        with io.TextIOWrapper(stream, encoding=codec) as wrapper:
-            for number, text in enumerate(wrapper, start=1):
-                if "\0" in text:
-                    raise InputError(_not_text(name, number, encoding))
-                yield _Line(text.rstrip("\n"), number)
-    except UnicodeDecodeError as error:
-        # the object is a block of the file, from within the first line that was not given out
-        before = error.object[: error.start]
-        number += 1 + _num_line_ends(before.decode(codec, errors="replace"))
-        if b"\0" in error.object and not error.object.startswith(_UTF_16_MARKS):
-            raise InputError(_not_text(name, number, encoding)) from None
-        bad = error.object[error.start : error.start + 1].hex()
-        likely = _likely_encoding(error.object)
-        advice = f" It reads as {likely}: try --encoding {likely}." if likely else " Name it with --encoding."
-        raise InputError(f"{name}:{number}: the byte 0x{bad} is not {encoding}.{advice}") from None
-    except UnicodeError as error:
-        raise InputError(f"{name} is not {encoding} ({error}). Name it with --encoding.") from None
-
-
-def _not_text(name: str, number: int, encoding: str) -> str:
-    return f"{name}:{number} holds a zero byte: it is no text file in {encoding}"
-
-
-def _num_line_ends(text: str) -> int:
-    return text.count("\n") + text.count("\r") - text.count("\r\n")
-
-
-_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_COMMON_CHINESE = frozenset(
-    "的一是不了在有人我他这中大来上国说们到个为以子和你地出道也时年得就那要下生会自着去之过家学没对"
-)
-
-
-def _likely_encoding(sample: bytes) -> str | None:
-    """What a block of bytes could be; it may begin and end amid a character."""
-    if sample.startswith(_UTF_16_MARKS):
-        return "utf-16"
-    # what is Russian, Korean, Big5 reads as rare Chinese characters
-    chinese = [c for c in sample.decode("gb18030", errors="replace") if "\u4e00" <= c <= "\u9fff"]
-    if sum(c in _COMMON_CHINESE for c in chinese) > 0.05 * len(chinese):
-        return "gb18030"
-    western = sample.decode("cp1252", errors="replace")
-    num_marked = sum(not c.isascii() for c in western)
-    return "cp1252" if "\ufffd" not in western and num_marked < 0.3 * len(western) else None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-LineMeaning = Literal["sentence", "paragraph", "wrapped"]
+LineMeaning = Literal["sentence", "paragraph", "wrapped", "fasta"]
 
 _CLOSING = "\"'”’»›」』）)\\]】》"
 _END = re.compile(rf"(?:[.!?…。！？]+[{_CLOSING}]*)+")

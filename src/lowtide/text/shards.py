@@ -81,6 +81,17 @@ class PreparedCorpus:
         start = int(self.sentence_ends[number - 1]) if number else 0
         return self.tokens[start : int(self.sentence_ends[number])]
 
+    def positions(self, number: int) -> NDArray[np.uint32]:
+        """One sentence between its boundaries."""
+        return np.concatenate([[START_ROW], self.sentence(number), [END_ROW]]).astype(np.uint32)
+
+    def document_stretches(self, numbers: NDArray[np.integer]) -> list[NDArray[np.integer]]:
+        """Rising numbers of sentences, parted where a document begins and where one is left out."""
+        keys = numbers.astype(self.document_starts.dtype)  # of another type, all the starts would be converted
+        starts = np.searchsorted(self.document_starts, keys, side="right")  # the document of every sentence
+        is_apart = (np.diff(starts) != 0) | (np.diff(numbers.astype(np.int64)) != 1)
+        return np.split(numbers, np.flatnonzero(is_apart) + 1) if len(numbers) else []
+
     def read_sentences(self, numbers: Iterable[int]) -> list[Sentence]:
         """Some sentences, as tokens again."""
         rows = [self.sentence(number) for number in numbers]

@@ -6,11 +6,14 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lowtide.config import from_json
 from lowtide.errors import ModelError
+from lowtide.model import Carry
+from lowtide.model.recurrence import LayerState
 from lowtide.weights.native import save_tensors
 
 
@@ -42,6 +45,31 @@ class Position:
 def save_checkpoint(path: Path, position: Position, tensors: dict[str, Tensor]) -> None:
     """Write a checkpoint; the last one stays until this one is whole."""
     save_tensors(path, tensors, metadata={"position": json.dumps(asdict(position))})
+
+
+def carry_tensors(carry: Carry | None) -> dict[str, Tensor]:
+    """The states that a training goes on with, as named tensors: ``forward.0.hidden``, ..."""
+    if carry is None:
+        return {}
+    return {
+        f"{direction}.{layer}.{part}": tensor
+        for direction, states in (("forward", carry.forward), ("backward", carry.backward))
+        for layer, state in enumerate(states)
+        for part, tensor in (("hidden", state.hidden), ("cell", state.cell))
+    }
+
+
+def restore_carry(tensors: dict[str, Tensor], device: torch.device) -> Carry | None:
+    """What `carry_tensors` has laid down."""
+
+    def states(direction: str) -> list[LayerState]:
+        num_layers = sum(name.startswith(direction) for name in tensors) // 2
+        return [
+            LayerState(*(tensors[f"{direction}.{layer}.{part}"].to(device) for part in ("hidden", "cell")))
+            for layer in range(num_layers)
+        ]
+
+    return Carry(states("forward"), states("backward")) if tensors else None
 
 
 def load_checkpoint(path: Path) -> tuple[Position, dict[str, Tensor]]:

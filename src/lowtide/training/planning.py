@@ -67,7 +67,7 @@ def plan(text: TrainingText, options: TrainOptions, work: Path) -> tuple[Setting
     names = presets.suited_presets(text.num_train_tokens) if options.preset == "auto" else [options.preset]
     seconds = options.budget.seconds
     for name in names:
-        settings = _settings(text, options, name)
+        settings = settle(text, options, name)
         trainer = Trainer(settings, text, work=work, log_path=work / "probe.jsonl")
         with settings.threads():
             measured = probe(trainer, seconds=PROBE_SECONDS if seconds is None else min(PROBE_SECONDS, seconds / 10))
@@ -79,7 +79,8 @@ def plan(text: TrainingText, options: TrainOptions, work: Path) -> tuple[Setting
     return settings, told
 
 
-def _settings(text: TrainingText, options: TrainOptions, preset_name: str) -> Settings:
+def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Settings:
+    """The settings of a preset on a text; the budget from tokens or passes, not from the time."""
     preset = presets.preset_named(preset_name)
     budget = options.budget.num_tokens
     if budget is None:
@@ -101,6 +102,7 @@ def _settings(text: TrainingText, options: TrainOptions, preset_name: str) -> Se
         num_threads=options.threads or min(torch.get_num_threads(), preset.max_threads or torch.get_num_threads()),
         versions=versions(),
         device=str(pick_device(options.device)),
+        documents=text.documents,
     )
 
 

@@ -12,18 +12,18 @@ from pathlib import Path
 from lowtide.config import from_json, to_json
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.language_model import unigram_perplexity
-from lowtide.errors import InputError
-from lowtide.files import explained, read_json, remove, write_json, write_text
+from lowtide.files import read_json, write_json, write_text
 from lowtide.text.corpus import Lines
 from lowtide.text.tokenize import TokenizerName
 from lowtide.training.budget import Budget, format_seconds
 from lowtide.training.card import write_card
+from lowtide.training.folder import begin_work, has_begun, remove_work, reserved, work_of
 from lowtide.training.forecast import Forecast
 from lowtide.training.planning import TrainOptions, plan
 from lowtide.training.reading import TextOptions, TrainingText, open_text, read_text
 from lowtide.training.settings import Settings
 from lowtide.training.trainer import Trainer
-from lowtide.weights.native import CONFIG, FORMAT_VERSION, MODEL, VOCABULARY, ModelConfig, save_model
+from lowtide.weights.native import CONFIG, FORMAT_VERSION, VOCABULARY, ModelConfig, save_model
 
 log = logging.getLogger("lowtide")
 
@@ -34,9 +34,10 @@ def pretrain(
     out: str | Path,
     preset: str = "auto",
     language: str = "auto",
-    tokenizer: TokenizerName = "words",
+    tokenizer: TokenizerName | None = None,
     lines: Lines = "auto",
     encoding: str = "utf-8",
+    documents: bool = False,
     valid: str | Path | None = None,
     min_count: int | None = None,
     time: str | None = None,
@@ -60,9 +61,12 @@ def pretrain(
         preset: ``tiny``, ``small``, ``medium``, ``original``, or ``auto``: as large as the text,
             and the time if it is given, are worth.
         language: of the text; ``auto`` tells Chinese from languages with spaces.
-        tokenizer: ``words``, ``characters``, or ``whitespace`` for text that is cut already.
-        lines: what a line is: ``sentence``, ``paragraph``, ``wrapped``, or ``auto``.
+        tokenizer: ``words``, ``characters``, or ``whitespace`` for text that is cut already; None:
+            words, and of FASTA the characters, which are its residues.
+        lines: what a line is: ``sentence``, ``paragraph``, ``wrapped``, ``fasta``, or ``auto``.
         encoding: of the files.
+        documents: whether the state is carried from sentence to sentence within a document, forward one
+            way, backward the other. A blank line parts documents, and so does the end of a file.
         valid: held-out text; without it one document in a hundred is kept apart.
         min_count: the rarest type that the softmax predicts.
         time: ``20m``, ``8h``: turned once into a number of tokens.
@@ -82,7 +86,9 @@ def pretrain(
         TrainingError: if the loss is no number any more.
         WriteError: if ``out`` cannot be written.
     """
-    text_options = TextOptions(language, tokenizer, lines, encoding, min_count, Path(valid) if valid else None)
+    text_options = TextOptions(
+        language, tokenizer, lines, encoding, min_count, Path(valid) if valid else None, documents
+    )
     options = TrainOptions(preset, Budget(time, epochs, tokens), device, threads, seed, learning_rate)
     return run(texts, Path(out), text_options, options, resume=resume)
 
@@ -96,16 +102,21 @@ def run(
     resume: bool = False,
 ) -> Elmo:
     """`pretrain`, with its arguments in two groups."""
-    work = out / "work"
-    _clear_leftovers(out)
+    with reserved(out):
+        device = _train(texts, out, text_options, options, resume=resume)
+    return Elmo.open(out, device=device)
+
+
+def _train(
+    texts: Sequence[str | Path], out: Path, text_options: TextOptions, options: TrainOptions, *, resume: bool
+) -> str:
+    """Make the folder what it is to be; returns the device."""
+    work = work_of(out)
     settings = _begun(out, options) if resume else None
     if settings is None:
-        _refuse_occupied(out)
+        begin_work(out)
         if resume:
             log.info("nothing to resume in %s: beginning", out)
-        with explained(out):
-            work.mkdir(parents=True, exist_ok=True)
-            (work / _OURS).touch()
         text = read_text(texts, text_options, work / "text")
         settings, told = plan(text, options, work)
         if text.num_truncated:
@@ -124,7 +135,7 @@ def run(
     with settings.threads():
         trainer.train()
         _finish(trainer, text, out)
-    return Elmo.open(out, device=settings.device)
+    return settings.device
 
 
 def forecast(texts: Sequence[str | Path], text_options: TextOptions, options: TrainOptions) -> Forecast:
@@ -140,41 +151,9 @@ def forecast(texts: Sequence[str | Path], text_options: TextOptions, options: Tr
         return plan(text, options, Path(folder))[1]
 
 
-# -- the folder --------------------------------------------------------------------------------
-
-
-_OURS = ".lowtide"
-"""Stands in every ``work`` folder that a training has made: no other is ever removed."""
-_REMOVED = ".work.removed"
-
-
-def _clear_leftovers(out: Path) -> None:
-    """Remove what a killed run has left half written, or half removed."""
-    if out.is_dir():
-        for path in [*out.glob(".*.part"), out / _REMOVED]:
-            remove(path)
-
-
-def _remove_work(out: Path) -> None:
-    (out / "work").replace(out / _REMOVED)  # at once: half a work folder would be taken for a whole one
-    remove(out / _REMOVED)
-
-
-def _refuse_occupied(out: Path) -> None:
-    if (out / MODEL).exists():
-        raise InputError(f"{out} holds a model already: choose another --out, or remove it")
-    if (out / CONFIG).exists():
-        raise InputError(f"{out} holds a training that has not ended: go on with --resume, or remove it")
-    is_ours = (out / "work" / _OURS).exists()
-    if out.is_dir() and any(path.name != "work" or not is_ours for path in out.iterdir()):
-        raise InputError(f"{out} is not empty: choose another --out")
-
-
 def _begun(out: Path, options: TrainOptions) -> Settings | None:
     """The settings of the training that lies in ``out``; None if none has come as far as that."""
-    if (out / MODEL).exists() and not (out / "work").exists():
-        raise InputError(f"the training in {out} has ended: there is nothing to resume")
-    if not (out / CONFIG).exists():
+    if not has_begun(out):
         return None
     config = from_json(ModelConfig, read_json(out / CONFIG), where=str(out / CONFIG))
     settings = from_json(Settings, config.training, where=f"{out / CONFIG}: training")
@@ -204,6 +183,7 @@ def _model_config(settings: Settings, text: TrainingText) -> ModelConfig:
         tokenizer=text.counts.tokenizer,
         trunk="elmo",
         bilm=settings.bilm,
+        documents=settings.documents,
         preset=settings.preset,
         training=to_json(settings),
     )
@@ -236,13 +216,14 @@ def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
             f"{perplexity.num_targets:,}",
         )
     if position.num_cut:
-        log.info(
-            "%s times a sentence longer than %d positions was cut",
-            f"{position.num_cut:,}",
-            settings.row_tokens,
+        longer = (
+            "a document longer than a block"
+            if settings.documents
+            else f"a sentence longer than {settings.row_tokens} positions"
         )
+        log.info("%s times %s was cut", f"{position.num_cut:,}", longer)
     save_model(out, _model_config(settings, text), text.vocabulary, trainer.bilm, trainer.softmax)
-    _remove_work(out)
+    remove_work(out)
     log.info(
         "done        %s in %s. Whoever has this folder can read in %s which %s types stood %d times or "
         "more in the text",

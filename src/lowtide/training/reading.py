@@ -12,9 +12,10 @@ from lowtide.config import from_json, to_json
 from lowtide.errors import InputError
 from lowtide.files import read_json, write_json
 from lowtide.progress import progress
-from lowtide.text.corpus import Corpus, Lines, RawSentence
+from lowtide.text.batches import Document
+from lowtide.text.corpus import Corpus, Lines, RawSentence, as_documents
 from lowtide.text.shards import CorpusCounts, PreparedCorpus, prepare
-from lowtide.text.tokenize import Sentence, Tokenizer, TokenizerName, detect_language, make_tokenizer
+from lowtide.text.tokenize import Tokenizer, TokenizerName, detect_language, make_tokenizer
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.training.presets import MAX_SYMBOLS, MAX_VOCABULARY, default_min_count
 from lowtide.weights.native import VOCABULARY, spelling_for
@@ -24,7 +25,8 @@ log = logging.getLogger("lowtide")
 HELD_OUT_SHARE = 0.01
 MAX_VALID_TOKENS = 10_000
 """Of the held-out text, what is looked at during training; at the end all of it is."""
-_MAX_HELD_OUT_TOKENS = 1_000_000
+_MAX_HELD_OUT_TOKENS = 250_000
+"""Held in memory, whatever the size of the corpus."""
 _LANGUAGE_SAMPLE = 2000
 
 
@@ -33,13 +35,16 @@ class TextOptions:
     """How the text is to be read."""
 
     language: str = "auto"
-    tokenizer: TokenizerName = "words"
+    tokenizer: TokenizerName | None = None
+    """None: words; of FASTA, characters, which are its residues."""
     lines: Lines = "auto"
     encoding: str = "utf-8"
     min_count: int | None = None
     """The rarest type that the softmax predicts; None: 2, or 3 in large corpora."""
     valid: Path | None = None
     """Held-out text; None: one document in a hundred, by hash."""
+    documents: bool = False
+    """Whether the state is to be carried from sentence to sentence within a document."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class _Notes:
     description: str
     min_count: int
     is_alphabet: bool
+    documents: bool
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,10 @@ class TrainingText:
     min_count: int
     description: str
     """``3 files, one sentence a line``: no names, no text."""
-    held_out: list[Sentence]
+    held_out: list[Document]
+    """Of one sentence each, unless the state is carried through documents."""
+    documents: bool
+    """Whether it is."""
     num_truncated: int
     """Types that are longer than their row of characters."""
     num_symbols: int | None
@@ -77,7 +86,7 @@ class TrainingText:
         return self.counts.num_tokens - self.counts.num_held_out_tokens
 
     @property
-    def valid(self) -> list[Sentence]:
+    def valid(self) -> list[Document]:
         """The part of the held-out text that is looked at during training."""
         return _spread(self.held_out, MAX_VALID_TOKENS)
 
@@ -95,12 +104,9 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     """
     corpus = Corpus(texts, encoding=options.encoding, lines=options.lines)
     sentences: Iterator[RawSentence] = corpus.sentences()
-    language = options.language
-    if language == "auto":
-        sample = list(itertools.islice(sentences, _LANGUAGE_SAMPLE))
-        sentences = itertools.chain(sample, sentences)
-        language = detect_language(sentence.text for sentence in sample)
-    tokenizer = make_tokenizer(options.tokenizer, language=language)
+    sample = list(itertools.islice(sentences, _LANGUAGE_SAMPLE))
+    sentences = itertools.chain(sample, sentences)
+    tokenizer = _choose_tokenizer(options, sample, is_fasta=corpus.is_fasta)
     # first the small text, so that a mistake there is found before the large one is read
     valid = None if options.valid is None else _cut(options.valid, options, tokenizer)
     share = HELD_OUT_SHARE if valid is None else 0.0
@@ -117,7 +123,7 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     if valid is not None:
         write_json(folder / "held_out.json", valid)
     vocabulary.save(folder / VOCABULARY)
-    notes = _Notes(corpus.describe(), min_count, len(occurrences) <= MAX_SYMBOLS)
+    notes = _Notes(corpus.describe(), min_count, len(occurrences) <= MAX_SYMBOLS, options.documents)
     write_json(folder / "notes.json", to_json(notes))
     log.info(
         "read        %s: %s sentences, %s tokens (%s, %s)",
@@ -127,6 +133,10 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
         counts.tokenizer.name,
         counts.tokenizer.language,
     )
+    if corpus.num_outside:
+        log.info(
+            "alphabet    %s characters are no residues (A-Z * -); each is a token of its own", f"{corpus.num_outside:,}"
+        )
     return open_text(folder)
 
 
@@ -140,13 +150,14 @@ def open_text(folder: Path) -> TrainingText:
     if (folder / "held_out.json").is_file():
         held_out = read_json(folder / "held_out.json")
     else:
-        held_out = prepared.read_sentences(prepared.held_out.tolist())
+        held_out = _held_out(prepared, is_carried=notes.documents)
     return TrainingText(
         prepared,
         vocabulary,
         notes.min_count,
         notes.description,
-        _spread(held_out, _MAX_HELD_OUT_TOKENS),
+        held_out,
+        notes.documents,
         num_truncated,
         num_symbols,
     )
@@ -159,15 +170,36 @@ def _watched(sentences: Iterator[RawSentence]) -> Iterator[RawSentence]:
             yield sentence
 
 
-def _cut(valid: Path, options: TextOptions, tokenizer: Tokenizer) -> list[Sentence]:
+def _choose_tokenizer(options: TextOptions, sample: Sequence[RawSentence], *, is_fasta: bool) -> Tokenizer:
+    name, language = options.tokenizer, options.language
+    if is_fasta:
+        if name not in (None, "characters"):
+            raise InputError(f"FASTA is cut into residues, not by {name!r}: leave the tokenizer open")
+        name, language = "characters", "und" if language == "auto" else language  # undetermined, ISO 639
+    if language == "auto":
+        language = detect_language(sentence.text for sentence in sample)
+    return make_tokenizer(name or "words", language=language)
+
+
+def _cut(valid: Path, options: TextOptions, tokenizer: Tokenizer) -> Sequence[Document]:
     corpus = Corpus([valid], encoding=options.encoding, lines=options.lines)
-    sentences = [tokens for raw in corpus.sentences() if (tokens := tokenizer.split(raw.text))]
-    if not sentences:
+    documents = list(as_documents(corpus.sentences(), tokenizer.split, is_carried=options.documents))
+    if not documents:
         raise InputError(f"the held-out text {valid} holds no token")
-    return sentences
+    return documents
 
 
-def _spread(sentences: Sequence[Sentence], max_tokens: int) -> list[Sentence]:
-    """Every so manieth sentence, so that there are at most about so many tokens."""
-    total = sum(map(len, sentences))
-    return list(sentences[:: max(1, -(-total // max_tokens))])
+def _held_out(prepared: PreparedCorpus, *, is_carried: bool) -> list[Document]:
+    """What training never sees, or a spread of it."""
+    numbers = prepared.held_out
+    stretches = prepared.document_stretches(numbers) if is_carried else list(numbers[:, None])
+    every = max(1, -(-prepared.counts.num_held_out_tokens // _MAX_HELD_OUT_TOKENS))
+    chosen = [stretch.tolist() for stretch in stretches[::every]]
+    sentences = iter(prepared.read_sentences(itertools.chain.from_iterable(chosen)))
+    return [list(itertools.islice(sentences, len(stretch))) for stretch in chosen]
+
+
+def _spread(documents: Sequence[Document], max_tokens: int) -> list[Document]:
+    """Every so manieth document, so that there are at most about so many tokens."""
+    total = sum(len(sentence) for document in documents for sentence in document)
+    return list(documents[:: max(1, -(-total // max_tokens))])

@@ -40,6 +40,8 @@ class Settings:
     versions: str
     """Of the libraries that decide how numbers are drawn and rounded."""
     device: str
+    documents: bool = False
+    """Whether the state is carried from sentence to sentence within a document."""
     num_validations: int = 20
     """Looks at the held-out text, evenly over the budget; the best state is kept."""
     warmup: float = 0.02

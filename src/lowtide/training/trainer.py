@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lowtide.embeddings.encoder import Encoder, run_batch
+from lowtide.embeddings.encoder import Encoder, read_directions, run_batch
 from lowtide.embeddings.language_model import LanguageModel, Perplexity, unigram_perplexity
 from lowtide.errors import TrainingError
-from lowtide.model import BiLM, LogUniformSampler, Softmax
+from lowtide.model import BiLM, Carry, LogUniformSampler, Softmax
 from lowtide.progress import progress
-from lowtide.text.batches import NO_TARGET, PackedBatches, TrainingBatch
-from lowtide.text.tokenize import Sentence, open_tokenizer
-from lowtide.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from lowtide.text.batches import NO_TARGET, Document, PackedBatches, TrainingBatch, TrainingBatches
+from lowtide.text.lanes import DocumentBatches
+from lowtide.text.tokenize import open_tokenizer
+from lowtide.training.checkpoint import Position, carry_tensors, load_checkpoint, restore_carry, save_checkpoint
 from lowtide.training.interrupts import interrupts_deferred
 from lowtide.training.memory import FreeMemory
 from lowtide.training.optimisation import (
@@ -63,7 +64,8 @@ class Trainer:
         self._work, self._log_path = work, log_path
         self._device = torch.device(settings.device)
         spelling = spelling_for(self.vocabulary, is_alphabet=settings.bilm.symbols is not None)
-        self._batches = PackedBatches(
+        kind = DocumentBatches if settings.documents else PackedBatches
+        self._batches: TrainingBatches = kind(
             text.prepared,
             row_length=spelling.row_length,
             row_tokens=settings.row_tokens,
@@ -87,6 +89,8 @@ class Trainer:
             self.bilm, self.softmax, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.position = Position()
+        self._carry: Carry | None = None
+        """The states at the end of the last batch, if the next one goes on there."""
 
     def _begin_at_unigrams(self) -> None:
         """Begin as the unigram model: small weights, and the log of every frequency as bias.
@@ -131,16 +135,12 @@ class Trainer:
         return nats
 
     def _loss(self, batch: TrainingBatch) -> Tensor:
-        states = run_batch(self.bilm, batch.batch)
         candidates = None
         if self._sampler is not None:
             seed = [self.settings.seed, self.position.step]
             candidates = self._sampler.candidates(seed, device=self._device)
         losses = []
-        for top, wanted in (
-            (states.forward_layers[-1], batch.targets.forward),
-            (states.backward_layers[-1], batch.targets.backward),
-        ):
+        for top, wanted in zip(self._read(batch), (batch.targets.forward, batch.targets.backward), strict=True):
             targets = torch.from_numpy(wanted).to(self._device)
             has_target = targets != NO_TARGET
             top, targets = top[has_target], targets[has_target]  # (targets, width), (targets,)
@@ -152,6 +152,15 @@ class Trainer:
             )
             losses.append(nats.sum() / max(len(targets), 1))
         return (losses[0] + losses[1]) / 2
+
+    def _read(self, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
+        """The top layer of each direction, (rows, steps, width)."""
+        if batch.backward is None:
+            states = run_batch(self.bilm, batch.batch)
+            return states.forward_layers[-1], states.backward_layers[-1]
+        carry = self._carry if batch.goes_on else None
+        forward, backward, self._carry = read_directions(self.bilm, batch.batch, batch.backward, carry)
+        return forward, backward
 
     def _diverged(self, name: str, value: float) -> TrainingError:
         return TrainingError(
@@ -259,11 +268,11 @@ class Trainer:
             perplexity.backward,
         )
 
-    def perplexity(self, sentences: Sequence[Sentence]) -> Perplexity:
+    def perplexity(self, documents: Sequence[Document]) -> Perplexity:
         """The full-softmax perplexity of the state as it is now."""
         self.bilm.eval()
         model = LanguageModel(self._encoder, self.softmax, self.vocabulary, self._tokenizer)
-        return model.perplexity_of(sentences)
+        return model.perplexity_of(documents)
 
     def _log_loss(self, file: IO[bytes], *, rate: float) -> None:
         self._log(file, loss=self.position.loss_sum / self.position.loss_steps, rate=rate)
@@ -305,6 +314,7 @@ class Trainer:
         tensors = {f"bilm.{name}": tensor for name, tensor in self.bilm.state_dict().items()}
         tensors |= {f"softmax.{name}": tensor for name, tensor in self.softmax.state_dict().items()}
         tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors(self._optimizers).items()}
+        tensors |= {f"carry.{name}": t for name, t in carry_tensors(self._carry).items()}
         save_checkpoint(self._checkpoint, self.position, tensors)
 
     def resume(self) -> bool:
@@ -313,13 +323,14 @@ class Trainer:
             self._log_path.unlink(missing_ok=True)  # written before the first checkpoint was whole
             return False
         position, tensors = load_checkpoint(self._checkpoint)
-        parts: dict[str, dict[str, Tensor]] = {"bilm": {}, "softmax": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = {"bilm": {}, "softmax": {}, "optimizer": {}, "carry": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         self.bilm.load_state_dict(parts["bilm"])
         self.softmax.load_state_dict(parts["softmax"])
         restore_optimizers(self._optimizers, parts["optimizer"])
+        self._carry = restore_carry(parts["carry"], self._device)
         with self._log_path.open("ab") as file:
             file.truncate(position.log_bytes)
         self.position = position

@@ -46,6 +46,8 @@ class ModelConfig:
     tokenizer: TokenizerConfig
     trunk: Literal["elmo"]
     bilm: BiLMConfig
+    documents: bool = False
+    """Whether the state passes from sentence to sentence within a document."""
     preset: str | None = None
     training: Any = None
     """A record of how the model was trained: budget, seed, versions. Nothing depends on it."""

@@ -1,0 +1,91 @@
+"""The folder of a training: kept for one process, never taken from another, cleared of what a stop has left.
+
+=====================  ======================================================================
+``config.json``        written when everything is decided; with it, a training has begun
+``work/``              tokenised text and checkpoints; private, so removed at the end
+``model.safetensors``  written last; with it, the training has ended
+``.lock``              there while a process trains
+=====================  ======================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lowtide.errors import InputError
+from lowtide.files import explained, remove
+from lowtide.weights.native import CONFIG, MODEL
+
+_LOCK = ".lock"
+_OURS = ".lowtide"
+"""Stands in every ``work`` folder that a training has made: no other is ever removed."""
+_REMOVED = ".work.removed"
+
+
+def work_of(out: Path) -> Path:
+    """Where the tokenised text and the checkpoints of a training lie."""
+    return out / "work"
+
+
+@contextmanager
+def reserved(out: Path) -> Iterator[None]:
+    """Keep a folder for this process. The lock is the system's: it does not outlive the process.
+
+    Raises:
+        InputError: if another process trains into it.
+        WriteError: if the folder cannot be made.
+    """
+    lock = FileLock(out / _LOCK)
+    with explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise InputError(f"another training is writing into {out}: wait for it, or choose another --out") from None
+    try:
+        for path in [*out.glob(".*.part"), out / _REMOVED]:  # what a killed run has left half written, or half removed
+            remove(path)
+        yield
+    finally:
+        lock.release()
+        remove(out / _LOCK)
+
+
+def begin_work(out: Path) -> None:
+    """Make the work folder, in a folder that holds nothing else.
+
+    Raises:
+        InputError: if it holds something.
+    """
+    if (out / MODEL).exists():
+        raise InputError(f"{out} holds a model already: choose another --out, or remove it")
+    if (out / CONFIG).exists():
+        raise InputError(f"{out} holds a training that has not ended: go on with --resume, or remove it")
+    work = work_of(out)
+    is_ours = (work / _OURS).exists()
+    if any(path.name != _LOCK and not (path == work and is_ours) for path in out.iterdir()):
+        raise InputError(f"{out} is not empty: choose another --out")
+    with explained(out):
+        work.mkdir(exist_ok=True)
+        (work / _OURS).touch()
+
+
+def has_begun(out: Path) -> bool:
+    """Whether there is a training to go on with.
+
+    Raises:
+        InputError: if it has ended.
+    """
+    if (out / MODEL).exists() and not work_of(out).exists():
+        raise InputError(f"the training in {out} has ended: there is nothing to resume")
+    return (out / CONFIG).exists()
+
+
+def remove_work(out: Path) -> None:
+    """Remove the work folder, at once: half of one would be taken for a whole one."""
+    work_of(out).replace(out / _REMOVED)
+    remove(out / _REMOVED)
