@@ -62,7 +62,7 @@ class KneserNey:
         return probability
 
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> float:
-        """exp of the mean nats, one ``</s>`` a sentence."""
+        """Exp of the mean nats, one ``</s>`` a sentence."""
         nats = [
             -math.log(self.probability(gram[-1], gram[:-1]))
             for sentence in sentences

@@ -56,6 +56,7 @@ def trained(folder: Path, out: Path, minutes: int, seed: int, preset: str) -> tu
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=int, nargs="+", default=[30, 60])

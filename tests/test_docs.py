@@ -18,14 +18,25 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lowtide.training.planning.PROBE_SECONDS", 0.1)
 
 
-def test_the_ten_lines_of_the_readme_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("readme", "expected"),
+    [
+        ("README.md", ["['The', 'tide', 'goes', 'out', '.']", "(5, 192)", "(192,)"]),
+        ("README.zh-CN.md", ["['潮水', '退', '了', '。']", "(4, 192)", "(192,)"]),
+    ],
+)
+def test_the_ten_lines_of_a_readme_run(
+    readme: str,
+    expected: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", (_ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    [code] = re.findall(r"```python\n(.*?)```", (_ROOT / readme).read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, readme, "exec"), {})
     printed = capsys.readouterr().out.splitlines()
-    assert printed[:3] == ["['The', 'tide', 'goes', 'out', '.']", "(5, 192)", "(192,)"]
+    assert printed[:3] == expected
 
 
 @pytest.mark.parametrize("example", sorted(_ROOT.glob("examples/*.py")), ids=lambda path: path.stem)
@@ -44,3 +55,28 @@ def test_the_map_of_the_house_names_what_is_there() -> None:
     named = re.findall(r"`((?:text|model|embeddings|training|weights|pictures)/[a-z_]+\.py)`", text)
     missing = [name for name in named if not (_ROOT / "src" / "lowtide" / name).is_file()]
     assert named and not missing
+
+
+_PAGES = ["README.md", "README.zh-CN.md", "docs/method.md", "docs/architecture.md", "benchmarks/README.md"]
+
+
+def _links(page: str) -> list[tuple[str, Path]]:
+    """The text of every link of a page that leads to a file of ours, and where it leads."""
+    found = re.findall(r"\[([^\]]+)\]\((?!https?:)([^)#]+)\)", (_ROOT / page).read_text(encoding="utf-8"))
+    return [(text, (_ROOT / page).parent / target) for text, target in found]
+
+
+@pytest.mark.parametrize("page", _PAGES)
+def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
+    links = _links(page)
+    assert links
+    assert [target for _, target in links if not target.exists()] == []
+
+
+def test_every_function_that_the_method_names_is_where_it_says() -> None:
+    named = [(text.strip("`"), target) for text, target in _links("docs/method.md") if target.suffix == ".py"]
+    assert len(named) > 30
+    for name, target in named:
+        source = target.read_text(encoding="utf-8")
+        for part in name.split(".") if "/" not in name and "`" not in name else []:
+            assert re.search(rf"(def|class) {part}\b", source) or " " in name, f"{name} is not in {target.name}"

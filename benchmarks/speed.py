@@ -1,0 +1,132 @@
+"""How fast a training reads, and what share of this machine's matrix products that is.
+
+    python benchmarks/speed.py TEXT --presets tiny small --rounds 5
+
+Every preset trains on the same text with one thread and with all. The runs are taken in turn, some
+seconds each, with the limit measured anew in every round; what counts is the ratio within a round.
+The limit is the best float32 product of any installed library (`common.limit`), with as many threads
+as the run had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from common import LIMIT_ROWS, LIMIT_SHAPE, limit, spread, table, write_result
+
+from lowtide.model import BiLM
+from lowtide.training.planning import TrainOptions, settle
+from lowtide.training.reading import TextOptions, TrainingText, read_text
+from lowtide.training.settings import Settings
+from lowtide.training.trainer import Trainer
+
+SECONDS = 6.0
+
+
+def flop_per_token(settings: Settings, types_per_token: float) -> float:
+    """Floating-point operations of one token forward, from the sizes; training takes three times as many.
+
+    Products only: both directions of the LSTM, the softmax as it is trained, and the character
+    network as often as a new type comes in a batch.
+    """
+    sizes = settings.bilm.lstm
+    gates = 4 * sizes.cell_width
+    projection = sizes.cell_width * sizes.state_width if sizes.is_projected else 0
+    layer = sizes.width * gates + sizes.state_width * gates + projection
+    softmax = (settings.num_samples or settings.vocabulary_size) * sizes.state_width
+    return 2 * (2 * sizes.num_layers * layer + 2 * softmax + types_per_token * _products_per_type(settings))
+
+
+def _products_per_type(settings: Settings) -> float:
+    network = settings.bilm.char_cnn
+    if network is None:
+        return 0.0
+    num_filters = sum(count for _, count in network.filters)
+    places = 12  # of a word of ten letters: what is behind it is dropped
+    convolutions = sum(places * width * network.embedding_width * count for width, count in network.filters)
+    return convolutions + 2 * network.num_highways * num_filters**2 + num_filters * settings.bilm.lstm.width
+
+
+class Run:
+    """A training that goes on for some seconds at a time."""
+
+    def __init__(self, text: TrainingText, preset: str, threads: int, work: Path) -> None:
+        self.settings = settle(text, TrainOptions(preset=preset, threads=threads), preset)
+        self._trainer = Trainer(self.settings, text, work=work, log_path=work / "log")
+        self._batches = itertools.cycle(batch for _, batch in self._trainer.batches())
+        self.types = self.tokens = 0
+        self.rates: list[float] = []
+        self.shares: list[float] = []
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the biLM."""
+        bilm: BiLM = self._trainer.bilm
+        return sum(parameter.numel() for parameter in bilm.parameters())
+
+    def go_on(self) -> None:
+        """Train for some seconds, and measure the limit before and after."""
+        with self.settings.threads():
+            best = max(limit(seconds=0.2).values())
+            self._trainer.step(next(self._batches))
+            tokens, started = 0, time.perf_counter()
+            while time.perf_counter() - started < SECONDS:
+                batch = next(self._batches)
+                self._trainer.step(batch)
+                tokens += batch.num_tokens
+                self.types += len(batch.batch.type_char_ids)
+            rate = tokens / (time.perf_counter() - started)
+            best = statistics.mean([best, max(limit(seconds=0.2).values())])
+        self.tokens += tokens
+        self.rates.append(rate)
+        self.shares.append(3 * flop_per_token(self.settings, self.types / self.tokens) * rate / (best * 1e9))
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", type=Path)
+    parser.add_argument("--presets", nargs="+", default=["tiny", "small"])
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    all_threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        text = read_text([arguments.text], TextOptions(tokenizer="whitespace", lines="sentence"), work / "text")
+        threads = sorted({1, all_threads})
+        runs = [Run(text, preset, number, work) for preset in arguments.presets for number in threads]
+        for _ in range(arguments.rounds):
+            for run in runs:
+                run.go_on()
+        rows = [
+            [
+                run.settings.preset,
+                f"{run.num_parameters / 1e6:.1f} M",
+                run.settings.num_threads,
+                f"{3 * flop_per_token(run.settings, run.types / run.tokens) / 1e6:.1f}",
+                spread(run.rates),
+                spread([100 * share for share in run.shares], 1) + " %",
+            ]
+            for run in runs
+        ]
+        vocabulary = len(text.vocabulary)
+    limits = ", ".join(f"{name} {rate:.0f}" for name, rate in limit().items())
+    header = ["preset", "parameters", "threads", "MFLOP a token", "tokens a second", "measured / limit"]
+    depth, width = LIMIT_SHAPE
+    body = table(header, rows) + (
+        f"\n\nMedian and range of {arguments.rounds} rounds of {SECONDS:.0f} s, taken in turn. "
+        f"Vocabulary: {vocabulary:,} types. The limit is the best of ({'/'.join(map(str, LIMIT_ROWS))} x {depth}) "
+        f"times ({depth} x {width}) in float32, measured before and after every turn; "
+        f"at the end, with {all_threads} threads, in GFLOP/s: {limits}."
+    )
+    write_result("speed", f"speed.py TEXT --presets {' '.join(arguments.presets)} --rounds {arguments.rounds}", body)
+
+
+if __name__ == "__main__":
+    main()
