@@ -118,7 +118,7 @@ _MOMENTS = {
     "while the best state is written": "kill_in(native, 'save_file', 6, half_a_file)",
     "while the log is written": "kill_in(trainer.Trainer, '_log', 30, half_a_line)",
     "while the model is written": "kill_in(pretrain, 'save_model', 1, nothing)",
-    "before the work is removed": "kill_in(pretrain, '_remove_work', 1, nothing)",
+    "before the work is removed": "kill_in(pretrain, 'remove_work', 1, nothing)",
     "in the first step": "kill_at(0)",
 }
 

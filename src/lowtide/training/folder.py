@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,10 @@ def has_begun(out: Path) -> bool:
 
 
 def remove_work(out: Path) -> None:
-    """Remove the work folder, at once: half of one would be taken for a whole one."""
+    """Remove the work folder, at once: half of one would be taken for a whole one.
+
+    No array may be mapped from it any more: Windows does not remove a file that is in use.
+    """
+    gc.collect()
     work_of(out).replace(out / _REMOVED)
     remove(out / _REMOVED)

@@ -104,6 +104,7 @@ def run(
     """`pretrain`, with its arguments in two groups."""
     with reserved(out):
         device = _train(texts, out, text_options, options, resume=resume)
+        remove_work(out)
     return Elmo.open(out, device=device)
 
 
@@ -190,7 +191,7 @@ def _model_config(settings: Settings, text: TrainingText) -> ModelConfig:
 
 
 def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
-    """Take the best state, measure it on all held-out text, write the folder, remove the work."""
+    """Take the best state, measure it on all held-out text, write the folder."""
     settings, position = trainer.settings, trainer.position
     trainer.restore_best()
     perplexity = trainer.perplexity(text.held_out) if text.held_out else None
@@ -223,7 +224,6 @@ def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
         )
         log.info("%s times %s was cut", f"{position.num_cut:,}", longer)
     save_model(out, _model_config(settings, text), text.vocabulary, trainer.bilm, trainer.softmax)
-    remove_work(out)
     log.info(
         "done        %s in %s. Whoever has this folder can read in %s which %s types stood %d times or "
         "more in the text",
