@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 from lowtide.errors import InputError, MissingPathError
 from lowtide.text.fasta import Record, is_fasta, read_records
+from lowtide.text.gutenberg import Book
 from lowtide.text.lines import OPENERS, STANDARD_INPUT, Line, read_lines
 from lowtide.text.sentences import LineFinding, LineMeaning, find_line_meaning, split_sentences
 from lowtide.text.tokenize import Sentence
@@ -125,6 +126,8 @@ class Corpus:
         """What the lines of every file read so far were taken for."""
         self.num_outside = 0
         """Characters of FASTA records read so far that no residue is written with."""
+        self.num_left_out = 0
+        """Lines read so far that are header or licence of a Project Gutenberg book, and no part of it."""
 
     @property
     def is_fasta(self) -> bool:
@@ -132,7 +135,7 @@ class Corpus:
         return any(finding.meaning == "fasta" for finding in self.findings.values())
 
     def sentences(self) -> Iterator[RawSentence]:
-        """All sentences, in order.
+        """All sentences, in order; of a Project Gutenberg book, those of the book.
 
         Raises:
             InputError: if a file is binary, or not in the encoding (with file and line); if some
@@ -145,7 +148,7 @@ class Corpus:
                     ([r.sequence] if r.sequence else [], r.line) for r in self._records(file, lines)
                 )
             else:
-                units = _UNITS[finding.meaning](lines)
+                units = _UNITS[finding.meaning](self._book(lines))
             starts_document = True
             for texts, number in units:
                 if not texts:
@@ -206,6 +209,11 @@ class Corpus:
             raise InputError(f"{file} is {found}, the files before it are {expected}: give one kind at a time")
         self.findings[file] = finding
         return lines, finding
+
+    def _book(self, lines: Iterator[Line]) -> Iterator[Line]:
+        book = Book(lines)
+        yield from book
+        self.num_left_out += book.num_left_out
 
     def _records(self, file: str, lines: Iterator[Line]) -> Iterator[Record]:
         for record in read_records(lines, file):
