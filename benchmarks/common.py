@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,15 +71,13 @@ def limit(*, seconds: float = 0.3) -> dict[str, float]:
     for rows in LIMIT_ROWS:
         x, weight = torch.randn(rows, depth), torch.randn(width, depth)
         flops = 2 * rows * depth * width
-        ways: dict[str, Callable[[], object]] = {"torch (MKL)": lambda x=x, w=weight: torch.mm(x, w.t())}
+        ways: dict[str, Callable[[], object]] = {"torch (MKL)": partial(torch.mm, x, weight.t())}
         if torch.backends.mkldnn.is_available():
             packed = torch.ops.mkldnn._reorder_linear_weight(weight.to_mkldnn(), rows)
-            ways["torch (oneDNN, packed)"] = lambda x=x, p=packed: torch.ops.mkldnn._linear_pointwise(
-                x, p, None, "none", [], ""
-            )
+            linear = torch.ops.mkldnn._linear_pointwise
+            ways["torch (oneDNN, packed)"] = partial(linear, x, packed, None, "none", [], "")
         if torch.get_num_threads() == (os.cpu_count() or 1):  # NumPy cannot be told how many
-            a, b = x.numpy(), np.ascontiguousarray(weight.numpy().T)
-            ways["numpy"] = lambda a=a, b=b: a @ b
+            ways["numpy"] = partial(np.matmul, x.numpy(), np.ascontiguousarray(weight.numpy().T))
         for name, way in ways.items():
             way()
             times = [seconds_of(way)]
