@@ -73,7 +73,7 @@ def limit(*, seconds: float = 0.3) -> dict[str, float]:
         flops = 2 * rows * depth * width
         ways: dict[str, Callable[[], object]] = {"torch (MKL)": partial(torch.mm, x, weight.t())}
         if torch.backends.mkldnn.is_available():
-            packed = torch.ops.mkldnn._reorder_linear_weight(weight.to_mkldnn(), rows)
+            packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
             linear = torch.ops.mkldnn._linear_pointwise
             ways["torch (oneDNN, packed)"] = partial(linear, x, packed, None, "none", [], "")
         if torch.get_num_threads() == (os.cpu_count() or 1):  # NumPy cannot be told how many

@@ -169,7 +169,7 @@ def embed(
     device: Device = "auto",
     ui: Ui = Language.en,
 ) -> None:
-    """Write the vectors of every token of a file. Line i is sentence i, blank lines too."""
+    """Write the vectors of every token of a file. Line i, or FASTA record i, is sentence i; blank lines too."""
     from lowtide.embeddings.outputs import check_output
 
     check_output(out)

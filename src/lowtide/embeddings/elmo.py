@@ -283,6 +283,7 @@ class Elmo:
                 writer.write(sentence, vectors if pool is None else _pooled(vectors, pool))
                 bar.advance(1)
                 count += 1
+        corpus.log_repairs()
         return count
 
     def __repr__(self) -> str:

@@ -72,6 +72,7 @@ def measure_perplexity(
     corpus = Corpus(texts, encoding=encoding, lines=lines)
     split = elmo.splitter(is_tokenized=is_tokenized)
     documents = list(as_documents(corpus.sentences(), split, is_carried=elmo.stored.config.documents))
+    corpus.log_repairs()
     if not documents:
         raise InputError("the text holds no token: is it empty, or blank?")
     vocabulary = elmo.stored.vocabulary

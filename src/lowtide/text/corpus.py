@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import glob
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from lowtide.text.gutenberg import Book
 from lowtide.text.lines import OPENERS, STANDARD_INPUT, Line, read_lines
 from lowtide.text.sentences import LineFinding, LineMeaning, find_line_meaning, split_sentences
 from lowtide.text.tokenize import Sentence
+
+log = logging.getLogger("lowtide")
 
 Lines = Literal["auto", "sentence", "paragraph", "wrapped", "fasta"]
 
@@ -194,6 +197,16 @@ class Corpus:
         ]
         number = f"{len(self.files):,} file{'s' if len(self.files) != 1 else ''}"
         return ", ".join([number, *told])
+
+    def log_repairs(self) -> None:
+        """Say what was left out of the files read so far, or found in them and not expected."""
+        if self.num_left_out:
+            log.info("left out    %s lines of Project Gutenberg's headers and licences", f"{self.num_left_out:,}")
+        if self.num_outside:
+            log.info(
+                "alphabet    %s characters are no residues (A-Z * -); each is a token of its own",
+                f"{self.num_outside:,}",
+            )
 
     def _look_at(self, file: str) -> tuple[Iterator[Line], LineFinding]:
         """The lines of a file, and what they mean."""

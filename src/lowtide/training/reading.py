@@ -133,12 +133,7 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
         counts.tokenizer.name,
         counts.tokenizer.language,
     )
-    if corpus.num_left_out:
-        log.info("left out    %s lines of Project Gutenberg's headers and licences", f"{corpus.num_left_out:,}")
-    if corpus.num_outside:
-        log.info(
-            "alphabet    %s characters are no residues (A-Z * -); each is a token of its own", f"{corpus.num_outside:,}"
-        )
+    corpus.log_repairs()
     return open_text(folder)
 
 
