@@ -23,8 +23,6 @@ from lowtide.messages import say, speak, translated
 
 if TYPE_CHECKING:
     from lowtide.embeddings.elmo import Elmo
-    from lowtide.embeddings.language_model import PositionGuesses
-    from lowtide.evaluation.comparison import Comparison
 
 app = typer.Typer(
     help="ELMo, maintained: train bidirectional language models on plain text; a vector for every token.",
@@ -189,7 +187,7 @@ def compare(
     ui: Ui = Language.en,
 ) -> None:
     """Show how like each other the marked words are, at every layer."""
-    from lowtide.evaluation import comparison
+    from lowtide.evaluation import comparison, tables
 
     elmo = _load(model, device)
     found = comparison.compare(elmo, [_cut(sentence, tokenized) for sentence in sentences])
@@ -201,7 +199,7 @@ def compare(
     if as_json:
         _print_json({name: matrix.round(6).tolist() for name, matrix in found.matrices().items()})
     else:
-        _print_comparison(found)
+        tables.print_comparison(found)
 
 
 @app.command(epilog='lowtide guess my-model "潮水 退了 就 知道 谁 没穿 裤子"')
@@ -215,12 +213,14 @@ def guess(
     ui: Ui = Language.en,
 ) -> None:
     """Show what each direction expects at each position, knowing only its own side."""
+    from lowtide.evaluation import tables
+
     elmo = _load(model, device)
     [places] = elmo.language_model().guesses([_cut(sentence, tokenized)], top=top)
     if as_json:
         _print_json([asdict(place) for place in places])
     else:
-        _print_guesses(places)
+        tables.print_guesses(places)
 
 
 @evaluate.command(epilog="lowtide evaluate perplexity my-model test.txt")
@@ -280,9 +280,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)  # leaves no temporary file, as Ctrl-C
     warnings.showwarning = _show_warning  # where it was raised tells a user nothing
     try:
-        app(prog_name="lowtide")
+        try:
+            app(prog_name="lowtide")
+        finally:
+            sys.stdout.flush()  # not when Python ends, where a full disk would be a traceback
     except BrokenPipeError:  # whoever read our output has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
     except KeyboardInterrupt:
         _tell("\n" + say("stopped"))
         sys.exit(130)
@@ -290,7 +293,16 @@ def main() -> None:
         if os.environ.get("LOWTIDE_DEBUG"):
             raise
         _tell(f"lowtide: {_reason(error)}")
+        _discard_output()
         sys.exit(2)
+
+
+def _discard_output() -> None:
+    """Let Python not try again to write what could not be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _ToStderr(logging.Handler):
@@ -338,52 +350,7 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def _print_comparison(found: Comparison) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from lowtide.evaluation.comparison import layer_name
-
-    console = Console()
-    for number, sentence in enumerate(found.sentences, start=1):
-        unseen = "" if found.is_known[number - 1] else "   " + say("(not in the vocabulary)")
-        before, after = sentence.tokens[: sentence.first], sentence.tokens[sentence.last :]
-        console.print(f"{number}  {' '.join(before)} [{sentence.word}] {' '.join(after)}{unseen}", markup=False)
-    for name, matrix in found.matrices().items():
-        console.print(layer_name(name), style="italic", highlight=False)
-        table = Table(box=None)
-        table.add_column("")
-        for number in range(1, len(matrix) + 1):
-            table.add_column(str(number), justify="right")
-        for number, row in enumerate(matrix, start=1):
-            table.add_row(str(number), *(f"{value:.2f}" for value in row))
-        console.print(table)
-
-
-def _print_guesses(places: list[PositionGuesses]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None)
-    for heading in (say("token"), say("from the left"), say("from the right")):
-        table.add_column(heading)
-    for place in places:
-        unseen = "" if place.is_known else " " + say("(not in the vocabulary)")
-        token = Text(place.token + unseen, style="dim" if unseen else "")
-        sides = (
-            "  ".join(f"{guess.type} {guess.probability:.1%}" for guess in side)
-            for side in (place.from_left, place.from_right)
-        )
-        table.add_row(token, *(Text(side) for side in sides))
-    Console().print(table)
-
-
 def _quoted(argument: str) -> str:
     import shlex
 
     return shlex.quote(argument)
-
-
-if __name__ == "__main__":
-    main()

@@ -55,7 +55,10 @@ def from_json(kind: type[Config], data: Any, *, where: str) -> Config:
         raise ConfigError(f"{where}: the key {missing[0]!r} is missing")
     hints = typing.get_type_hints(kind)
     values = {key: _typed(hints[key], value, f"{where}: {key}") for key, value in data.items()}
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ConfigError as error:  # a value that the dataclass itself refuses
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:

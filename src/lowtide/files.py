@@ -35,7 +35,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         if path.exists() and not path.is_file() and not path.is_dir():
             yield path
             return
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent)
         beside = place.with_name(f".{place.name}.{os.getpid()}.part")
         remove(beside)  # a killed run may have left one: in containers, process numbers come again
         try:
@@ -77,6 +77,18 @@ def explained(path: Path) -> Iterator[None]:
         raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Raises:
+        NotADirectoryError: if one of them is a file.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+
+
 def _flush(file: Path) -> None:
     with file.open("rb") as handle:
         try:
@@ -116,7 +128,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise MissingPathError(f"{path} is not there") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not JSON ({error}): is it damaged?") from None
 
 

@@ -21,14 +21,14 @@ from lowtide.embeddings.inputs import Texts, as_sentence, as_sentences, parse_ma
 from lowtide.embeddings.language_model import LanguageModel
 from lowtide.embeddings.layers import choose_layers, pool
 from lowtide.embeddings.outputs import open_output
-from lowtide.errors import InputError
+from lowtide.errors import ConfigError, InputError
 from lowtide.files import sha256
 from lowtide.model import LayerMix
 from lowtide.progress import progress
 from lowtide.text.batches import Document
 from lowtide.text.corpus import Corpus, as_documents
 from lowtide.text.tokenize import Sentence, Token, Tokenizer, make_tokenizer, open_tokenizer
-from lowtide.weights.native import MODEL, StoredModel, load_model, load_softmax
+from lowtide.weights.native import CONFIG, MODEL, StoredModel, load_model, load_softmax
 
 
 class Elmo:
@@ -88,7 +88,10 @@ class Elmo:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """What the model's own training text was cut with."""
-        return open_tokenizer(self._stored.config.tokenizer)
+        try:
+            return open_tokenizer(self._stored.config.tokenizer)
+        except InputError as error:
+            raise ConfigError(f"{self._stored.folder / CONFIG}: {error}") from None
 
     def splitter(self, *, is_tokenized: bool) -> Callable[[str], Sentence]:
         """What cuts a text: the model's tokenizer, or white space if the text is cut already."""
@@ -277,13 +280,15 @@ class Elmo:
             as_documents(corpus.numbered(), split, is_carried=self._stored.config.documents, keeps_empty=True)
         )
         sentences = itertools.chain.from_iterable(shown)
-        count = 0
+        count = num_truncated = 0
         with open_output(Path(out)) as writer, progress("embedding", total=None, unit="sentences") as bar:
             for sentence, vectors in zip(sentences, self._embed(documents, layers, mix), strict=True):
                 writer.write(sentence, vectors if pool is None else _pooled(vectors, pool))
                 bar.advance(1)
                 count += 1
+                num_truncated += self._stored.num_truncated(sentence)
         corpus.log_repairs()
+        self._stored.log_truncated(num_truncated)
         return count
 
     def __repr__(self) -> str:

@@ -28,8 +28,8 @@ from lowtide.text.tokenize import Sentence, Tokenizer
 from lowtide.text.vocabulary import END_INDEX, START_INDEX, UNKNOWN_INDEX, Vocabulary
 
 MAX_POSITIONS = 4096
-MAX_LOGITS = 1 << 24
-"""Logits in memory at once: 64 MiB."""
+MAX_LOGITS = 1 << 22
+"""Logits in memory at once: 16 MiB."""
 
 
 @dataclass(frozen=True)

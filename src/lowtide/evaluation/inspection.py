@@ -78,5 +78,5 @@ def inspect(elmo: Elmo) -> Inspection:
         has_softmax=(stored.folder / SOFTMAX).is_file(),
         checksum=elmo.checksum,
         config=to_json(stored.config),
-        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
     )

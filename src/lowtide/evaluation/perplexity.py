@@ -73,8 +73,10 @@ def measure_perplexity(
     split = elmo.splitter(is_tokenized=is_tokenized)
     documents = list(as_documents(corpus.sentences(), split, is_carried=elmo.stored.config.documents))
     corpus.log_repairs()
+    stored = elmo.stored
+    stored.log_truncated(sum(stored.num_truncated(sentence) for document in documents for sentence in document))
     if not documents:
-        raise InputError("the text holds no token: is it empty, or blank?")
+        raise InputError(f"{corpus.name} holds no token: is it empty, or blank?")
     vocabulary = elmo.stored.vocabulary
     return PerplexityReport(
         elmo.language_model().perplexity_of(documents),

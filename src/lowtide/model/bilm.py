@@ -44,6 +44,9 @@ class BiLMConfig:
                 f"token vectors of width {self.lstm.width} over cells of {self.lstm.cell_width}: a state is never "
                 "wider than its cell, and all layers have one width"
             )
+        for name, clip in (("cell_clip", self.lstm.cell_clip), ("projection_clip", self.lstm.projection_clip)):
+            if clip is not None and not clip > 0:
+                raise ConfigError(f"{name} is {clip}, expected more than 0, or null")
         if (
             self.char_cnn is not None
             and not self.char_cnn.has_projection
@@ -53,6 +56,18 @@ class BiLMConfig:
                 f"without a projection the {self.char_cnn.num_filters} filters are the token vector, "
                 f"which has width {self.lstm.width}"
             )
+        network = self.char_cnn
+        if network is not None:
+            if min(network.embedding_width, *(size for pair in network.filters for size in pair), 1) < 1:
+                raise ConfigError(
+                    f"embedding_width is {network.embedding_width} and filters are {network.filters}, "
+                    "expected at least 1 everywhere"
+                )
+            if not network.filters or network.num_highways < 0 or network.max_characters < 3:
+                raise ConfigError(
+                    f"found filters {network.filters}, num_highways {network.num_highways}, max_characters "
+                    f"{network.max_characters}: expected one filter or more, 0 highways or more, 3 characters or more"
+                )
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout is {self.dropout}, expected 0 up to 1")
 

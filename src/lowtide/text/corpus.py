@@ -133,6 +133,11 @@ class Corpus:
         """Lines read so far that are header or licence of a Project Gutenberg book, and no part of it."""
 
     @property
+    def name(self) -> str:
+        """For messages: the file, or how many there are."""
+        return self.files[0] if len(self.files) == 1 else f"the text ({len(self.files):,} files)"
+
+    @property
     def is_fasta(self) -> bool:
         """Whether what was read so far is FASTA."""
         return any(finding.meaning == "fasta" for finding in self.findings.values())

@@ -7,6 +7,7 @@ import codecs
 import gzip
 import io
 import lzma
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -108,6 +109,8 @@ def read_lines(file: str, encoding: str) -> Iterator[Line]:
 
 def _open_bytes(file: str) -> BinaryIO:
     if file == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise InputError("standard input is closed: name a file, or send a text with a pipe")
         return open(sys.stdin.fileno(), "rb", closefd=False)
     path = Path(file)
     opener = OPENERS.get(path.suffix.lower())
@@ -129,9 +132,10 @@ def _decode(stream: BinaryIO, name: str, encoding: str) -> Iterator[Line]:
                 yield Line(text.rstrip("\n"), number)
     except UnicodeDecodeError as error:
         # the object is a block of the file, from within the first line that was not given out
-        before = error.object[: error.start]
+        zero = -1 if error.object.startswith(_UTF_16_MARKS) else error.object.find(b"\0")
+        before = error.object[: error.start if zero < 0 else min(zero, error.start)]
         number += 1 + _num_line_ends(before.decode(codec, errors="replace"))
-        if b"\0" in error.object and not error.object.startswith(_UTF_16_MARKS):
+        if zero >= 0:
             raise InputError(_not_text(name, number, encoding)) from None
         bad = error.object[error.start : error.start + 1].hex()
         likely = _likely_encoding(error.object)
@@ -150,6 +154,8 @@ def _num_line_ends(text: str) -> int:
 
 
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_HALF_A_PAIR = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+"""A surrogate, as bytes."""
 _COMMON_CHINESE = frozenset(
     "的一是不了在有人我他这中大来上国说们到个为以子和你地出道也时年得就那要下生会自着去之过家学没对"
 )
@@ -159,6 +165,8 @@ def _likely_encoding(sample: bytes) -> str | None:
     """What a block of bytes could be; it may begin and end amid a character."""
     if sample.startswith(_UTF_16_MARKS):
         return "utf-16"
+    if _HALF_A_PAIR.search(sample):
+        return None  # UTF-8 made by a program that knows no better: any other encoding would read letters in it
     # what is Russian, Korean, Big5 reads as rare Chinese characters
     chinese = [c for c in sample.decode("gb18030", errors="replace") if "\u4e00" <= c <= "\u9fff"]
     if sum(c in _COMMON_CHINESE for c in chinese) > 0.05 * len(chinese):

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowtide.config import from_json, to_json
-from lowtide.errors import InputError, MissingPathError
+from lowtide.errors import InputError, MissingPathError, ModelError
 from lowtide.files import explained, read_json, write_json
 from lowtide.text.characters import Spelling
 from lowtide.text.corpus import RawSentence
@@ -75,6 +75,14 @@ class PreparedCorpus:
         self.sentence_ends: NDArray[np.uint64] = _map(folder / "sentences.bin", np.uint64)
         self.document_starts: NDArray[np.uint64] = _map(folder / "documents.bin", np.uint64)
         self.held_out: NDArray[np.uint64] = _map(folder / "held_out.bin", np.uint64)
+        for name, found, expected in (
+            ("tokens.bin", len(self.tokens), self.counts.num_tokens),
+            ("sentences.bin", len(self.sentence_ends), self.counts.num_sentences),
+            ("documents.bin", len(self.document_starts), self.counts.num_documents),
+            ("held_out.bin", len(self.held_out), self.counts.num_held_out),
+        ):
+            if found != expected:
+                raise ModelError(f"{folder / name} holds {found:,} numbers, expected {expected:,}: is it damaged?")
 
     def sentence(self, number: int) -> NDArray[np.uint32]:
         """The type rows of one sentence."""
@@ -103,9 +111,16 @@ class PreparedCorpus:
 
     def types(self) -> Iterator[str]:
         """The type of every row, in order."""
-        with (self.folder / "types.txt").open(encoding="utf-8", newline="\n") as lines:
+        path = self.folder / "types.txt"
+        if not path.is_file():
+            raise MissingPathError(f"{path} is not there: the prepared text is incomplete")
+        count = 0
+        with path.open(encoding="utf-8", newline="\n") as lines:
             for line in lines:
                 yield unescape(line.rstrip("\n"))
+                count += 1
+        if count != self.counts.num_rows:
+            raise ModelError(f"{path} holds {count:,} types, expected {self.counts.num_rows:,}: is it damaged?")
 
     def spell(self, spelling: Spelling, vocabulary: Vocabulary) -> int:
         """Write how every type is spelled and which target it is; returns how many are truncated.
@@ -140,6 +155,8 @@ def _map(path: Path, dtype: Any) -> NDArray[Any]:
         raise MissingPathError(f"{path} is not there: the prepared text is incomplete")
     if path.stat().st_size == 0:
         return np.empty(0, dtype=dtype)
+    if path.stat().st_size % np.dtype(dtype).itemsize:
+        raise ModelError(f"{path} ends amid a number: is it damaged?")
     return np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r")
 
 
@@ -238,7 +255,12 @@ class _HeldOut:
 
 
 def prepare(
-    sentences: Iterable[RawSentence], tokenizer: Tokenizer, folder: Path, *, held_out_share: float = 0.0
+    sentences: Iterable[RawSentence],
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    held_out_share: float = 0.0,
+    name: str = "the text",
 ) -> tuple[CorpusCounts, dict[str, int]]:
     """Cut sentences into tokens and lay them into a folder.
 
@@ -247,6 +269,7 @@ def prepare(
         tokenizer: what cuts.
         folder: is made; an unfinished one is written over.
         held_out_share: how much of the text training never sees, 0 to 1.
+        name: of the text, for the error.
 
     Returns:
         The counts, and the occurrences of every type in what training will see (of the
@@ -294,7 +317,7 @@ def prepare(
             for writer in (tokens, ends, starts):
                 writer.flush()
         if not num_tokens:
-            raise InputError("the text holds no token: is it empty, or blank?")
+            raise InputError(f"{name} holds no token: is it empty, or blank?")
         numbers = held_out.chosen(num_sentences)
         (folder / "held_out.bin").write_bytes(numbers.astype("<u8").tobytes())
     counts = CorpusCounts(

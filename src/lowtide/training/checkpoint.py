@@ -16,6 +16,8 @@ from lowtide.model import Carry
 from lowtide.model.recurrence import LayerState
 from lowtide.weights.native import save_tensors
 
+CHECKPOINT = "checkpoint.safetensors"
+
 
 @dataclass(frozen=True)
 class Position:

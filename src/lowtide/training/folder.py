@@ -17,8 +17,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lowtide.errors import InputError
-from lowtide.files import explained, remove
+from lowtide.errors import InputError, ModelError
+from lowtide.files import explained, make_folder, remove
+from lowtide.training.checkpoint import CHECKPOINT
 from lowtide.weights.native import CONFIG, MODEL
 
 _LOCK = ".lock"
@@ -41,19 +42,31 @@ def reserved(out: Path) -> Iterator[None]:
         WriteError: if the folder cannot be made.
     """
     lock = FileLock(out / _LOCK)
+    is_new = not out.exists()
     with explained(out):
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         try:
             lock.acquire(blocking=False)
         except Timeout:
             raise InputError(f"another training is writing into {out}: wait for it, or choose another --out") from None
     try:
-        for path in [*out.glob(".*.part"), out / _REMOVED]:  # what a killed run has left half written, or half removed
-            remove(path)
+        if _is_ours(out):
+            for path in [*out.glob(".*.part"), out / _REMOVED]:  # what a killed run has left half written or removed
+                remove(path)
         yield
+    except BaseException:
+        if _is_ours(out) and not (out / CONFIG).exists():  # nothing has begun: nothing of worth is lost
+            remove(work_of(out))
+        raise
     finally:
         lock.release()
         remove(out / _LOCK)
+        if is_new and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _is_ours(out: Path) -> bool:
+    return (work_of(out) / _OURS).exists() or (out / _REMOVED).exists()
 
 
 def begin_work(out: Path) -> None:
@@ -67,7 +80,7 @@ def begin_work(out: Path) -> None:
     if (out / CONFIG).exists():
         raise InputError(f"{out} holds a training that has not ended: go on with --resume, or remove it")
     work = work_of(out)
-    is_ours = (work / _OURS).exists()
+    is_ours = _is_ours(out)
     if any(path.name != _LOCK and not (path == work and is_ours) for path in out.iterdir()):
         raise InputError(f"{out} is not empty: choose another --out")
     with explained(out):
@@ -80,9 +93,12 @@ def has_begun(out: Path) -> bool:
 
     Raises:
         InputError: if it has ended.
+        ModelError: if its settings are gone.
     """
     if (out / MODEL).exists() and not work_of(out).exists():
         raise InputError(f"the training in {out} has ended: there is nothing to resume")
+    if not (out / CONFIG).exists() and (work_of(out) / CHECKPOINT).exists():
+        raise ModelError(f"{out / CONFIG} is not there, but a checkpoint is: put it back, or choose another --out")
     return (out / CONFIG).exists()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from lowtide.config import from_json, to_json
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.language_model import unigram_perplexity
-from lowtide.files import read_json, write_json, write_text
+from lowtide.files import write_json, write_text
 from lowtide.text.corpus import Lines
 from lowtide.text.tokenize import TokenizerName
 from lowtide.training.budget import Budget, format_seconds
@@ -23,7 +23,7 @@ from lowtide.training.planning import TrainOptions, plan
 from lowtide.training.reading import TextOptions, TrainingText, open_text, read_text
 from lowtide.training.settings import Settings
 from lowtide.training.trainer import Trainer
-from lowtide.weights.native import CONFIG, FORMAT_VERSION, VOCABULARY, ModelConfig, save_model
+from lowtide.weights.native import CONFIG, FORMAT_VERSION, VOCABULARY, ModelConfig, read_config, save_model
 
 log = logging.getLogger("lowtide")
 
@@ -156,7 +156,7 @@ def _begun(out: Path, options: TrainOptions) -> Settings | None:
     """The settings of the training that lies in ``out``; None if none has come as far as that."""
     if not has_begun(out):
         return None
-    config = from_json(ModelConfig, read_json(out / CONFIG), where=str(out / CONFIG))
+    config = from_json(ModelConfig, read_config(out), where=str(out / CONFIG))
     settings = from_json(Settings, config.training, where=f"{out / CONFIG}: training")
     _warn_of_unused(options, settings)
     if options.learning_rate is not None:

@@ -25,7 +25,7 @@ log = logging.getLogger("lowtide")
 HELD_OUT_SHARE = 0.01
 MAX_VALID_TOKENS = 10_000
 """Of the held-out text, what is looked at during training; at the end all of it is."""
-_MAX_HELD_OUT_TOKENS = 250_000
+_MAX_HELD_OUT_TOKENS = 100_000
 """Held in memory, whatever the size of the corpus."""
 _LANGUAGE_SAMPLE = 2000
 
@@ -110,7 +110,7 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     # first the small text, so that a mistake there is found before the large one is read
     valid = None if options.valid is None else _cut(options.valid, options, tokenizer)
     share = HELD_OUT_SHARE if valid is None else 0.0
-    counts, occurrences = prepare(_watched(sentences), tokenizer, folder, held_out_share=share)
+    counts, occurrences = prepare(_watched(sentences), tokenizer, folder, held_out_share=share, name=corpus.name)
     num_train_tokens = counts.num_tokens - counts.num_held_out_tokens
     min_count = options.min_count or default_min_count(num_train_tokens)
     vocabulary = Vocabulary.from_counts(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lowtide import __version__
+from lowtide.errors import ConfigError
 from lowtide.model import BiLMConfig
 
 
@@ -53,6 +54,16 @@ class Settings:
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
     dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with.
+
+        Raises:
+            ConfigError: if a number is out of range.
+        """
+        for name in ("budget_tokens", "rows", "row_tokens", "num_threads", "num_validations"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
 
     @property
     def epochs(self) -> float:

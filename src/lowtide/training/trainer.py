@@ -18,13 +18,21 @@ from torch.nn import functional
 
 from lowtide.embeddings.encoder import Encoder, read_directions, run_batch
 from lowtide.embeddings.language_model import LanguageModel, Perplexity, unigram_perplexity
-from lowtide.errors import TrainingError
+from lowtide.errors import ModelError, TrainingError
+from lowtide.files import explained
 from lowtide.model import BiLM, Carry, LogUniformSampler, Softmax
 from lowtide.progress import progress
 from lowtide.text.batches import NO_TARGET, Document, PackedBatches, TrainingBatch, TrainingBatches
 from lowtide.text.lanes import DocumentBatches
 from lowtide.text.tokenize import open_tokenizer
-from lowtide.training.checkpoint import Position, carry_tensors, load_checkpoint, restore_carry, save_checkpoint
+from lowtide.training.checkpoint import (
+    CHECKPOINT,
+    Position,
+    carry_tensors,
+    load_checkpoint,
+    restore_carry,
+    save_checkpoint,
+)
 from lowtide.training.interrupts import interrupts_deferred
 from lowtide.training.memory import FreeMemory
 from lowtide.training.optimisation import (
@@ -207,7 +215,6 @@ class Trainer:
                 if self.position.tokens >= settings.budget_tokens:
                     break
                 nats = self.step(batch)
-                free_memory.give_back()
                 before = self.position
                 self.position = dataclasses.replace(
                     after,
@@ -224,6 +231,7 @@ class Trainer:
                     self._log_loss(log_file, rate=settings.rate_at(before.tokens))
                 if is_last or _crosses(before.tokens, self.position.tokens, every):
                     self._validate(log_file, started)
+                free_memory.give_back()
                 pause = max(CHECKPOINT_SECONDS, save_cost / CHECKPOINT_SHARE)
                 if is_last or interrupted() or time.monotonic() - saved_at > pause:
                     before_save = time.monotonic()
@@ -287,15 +295,16 @@ class Trainer:
             **{name: value if isinstance(value, bool) else float(f"{value:.6g}") for name, value in values.items()},
             "seconds": round(position.seconds, 1),
         }
-        file.write((json.dumps(entry) + "\n").encode())
-        file.flush()
+        with explained(self._log_path):
+            file.write((json.dumps(entry) + "\n").encode())
+            file.flush()
         self.position = dataclasses.replace(position, log_bytes=file.tell())
 
     # -- checkpoints ---------------------------------------------------------------------------
 
     @property
     def _checkpoint(self) -> Path:
-        return self._work / "checkpoint.safetensors"
+        return self._work / CHECKPOINT
 
     def _save_best(self) -> None:
         save_tensors(self._work / "best-model.safetensors", self.bilm.state_dict())
@@ -327,12 +336,15 @@ class Trainer:
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
-        self.bilm.load_state_dict(parts["bilm"])
-        self.softmax.load_state_dict(parts["softmax"])
+        try:
+            self.bilm.load_state_dict(parts["bilm"])
+            self.softmax.load_state_dict(parts["softmax"])
+        except RuntimeError:
+            raise ModelError(f"{self._checkpoint} does not fit config.json: are they from the same training?") from None
         restore_optimizers(self._optimizers, parts["optimizer"])
         self._carry = restore_carry(parts["carry"], self._device)
         with self._log_path.open("ab") as file:
-            file.truncate(position.log_bytes)
+            file.truncate(min(position.log_bytes, file.tell()))  # beyond its end, it would be filled with zeros
         self.position = position
         return True
 

@@ -12,7 +12,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +28,10 @@ from lowtide.errors import MissingPathError, ModelError, WriteError
 from lowtide.files import read_json, write_json, written_whole
 from lowtide.model import BiLM, BiLMConfig, Softmax
 from lowtide.text.characters import ByteSpelling, Spelling, SymbolSpelling
-from lowtide.text.tokenize import TokenizerConfig
+from lowtide.text.tokenize import Sentence, TokenizerConfig
 from lowtide.text.vocabulary import Vocabulary
+
+log = logging.getLogger("lowtide")
 
 FORMAT_VERSION = 1
 
@@ -62,13 +66,23 @@ class StoredModel:
     vocabulary: Vocabulary
     bilm: BiLM
 
-    @property
+    @cached_property
     def spelling(self) -> Spelling:
         """How types are written for this model's token network."""
         char_cnn = self.config.bilm.char_cnn
         if char_cnn is None:
             return spelling_for(self.vocabulary, is_alphabet=True)
         return spelling_for(self.vocabulary, is_alphabet=False, max_characters=char_cnn.max_characters)
+
+    def num_truncated(self, sentence: Sentence) -> int:
+        """How many tokens are longer than their row of characters."""
+        return sum(map(self.spelling.is_truncated, sentence))
+
+    def log_truncated(self, count: int) -> None:
+        """Say how many tokens of a text were longer than their row of characters."""
+        if count:
+            room = self.spelling.row_length - 2
+            log.info("cut         %s tokens are longer than %d bytes; the rest of them is not read", f"{count:,}", room)
 
 
 def spelling_for(vocabulary: Vocabulary, *, is_alphabet: bool, max_characters: int = 50) -> Spelling:
@@ -99,6 +113,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ModelError(f"{folder / CONFIG} holds no object: is it from a model?")
     version = data.get("format_version")
+    if isinstance(version, int) and version < 1:
+        raise ModelError(f"{folder / CONFIG} has format_version {version}, expected 1 to {FORMAT_VERSION}")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ModelError(
             f"{folder / CONFIG} has format_version {version}, this lowtide reads up to {FORMAT_VERSION}: "
@@ -172,7 +188,7 @@ def load_tensors(path: Path, module: nn.Module) -> None:
 
     Raises:
         MissingPathError: if the file is not there.
-        ModelError: if it is damaged, or holds other tensors.
+        ModelError: if it is damaged, or holds other tensors, or of another dtype.
     """
     try:
         tensors = load_file(path)
@@ -188,6 +204,9 @@ def load_tensors(path: Path, module: nn.Module) -> None:
                 f"{path}: {name} is {_shape(found.get(name))}, config.json and vocabulary.txt say "
                 f"{_shape(expected.get(name))}: are they from the same model?"
             )
+        if tensors[name].dtype != torch.float32:
+            found_dtype = str(tensors[name].dtype).removeprefix("torch.")
+            raise ModelError(f"{path}: {name} is {found_dtype}, expected float32: was it written by something else?")
     # copies, for where a matrix begins in memory decides how its products are rounded, and in the file
     # it begins anywhere: so a loaded model gives the very numbers of the one that was saved
     module.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
