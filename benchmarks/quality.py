@@ -99,7 +99,11 @@ def main() -> None:
         "\n\nWord level, `<unk>` as the corpus has it, every line one sentence with one boundary, full softmax. "
         '"Minutes taken" is the whole command: reading, training, and measuring all of the validation text.'
     )
-    write_result("quality", f"quality.py FOLDER --minutes {minutes_} --seeds {seeds} --preset {arguments.preset}", body)
+    write_result(
+        f"quality-{'-'.join(map(str, arguments.minutes))}m",
+        f"quality.py FOLDER --minutes {minutes_} --seeds {seeds} --preset {arguments.preset}",
+        body,
+    )
 
 
 if __name__ == "__main__":

@@ -852,6 +852,9 @@ trainer.Trainer.step = waiting
 """A step that lasts until the test says so."""
 _INTERRUPTED = """
 import signal
+class Destroyed:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
 def press(event, arguments):
     if event == "import" and arguments[0] == {module!r}:
         {press}
@@ -979,6 +982,14 @@ def vectors_in(name: str) -> list[NDArray[np.float32]]:
 @pytest.mark.parametrize("module", ["lowtide.cli", "numpy", "torch.nn"])
 def test_ctrl_c_while_libraries_are_loaded_stops_without_a_traceback(module: str, here: Path) -> None:
     press = _INTERRUPTED.format(module=module, press="signal.raise_signal(signal.SIGINT)")
+    with unchanged(here), Process(*OPENERS["embed"], before=press) as process:
+        assert_stopped(process.end())
+
+
+@posix
+def test_ctrl_c_that_falls_into_a_destructor_is_not_lost(here: Path) -> None:
+    # there, and where a weak reference ends, Python prints what was raised and goes on; h5py has many of them
+    press = _INTERRUPTED.format(module="numpy", press="Destroyed()")
     with unchanged(here), Process(*OPENERS["embed"], before=press) as process:
         assert_stopped(process.end())
 

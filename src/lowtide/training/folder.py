@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,8 +60,10 @@ def reserved(out: Path) -> Iterator[None]:
             remove(work_of(out))
         raise
     finally:
-        lock.release()
+        if os.name == "nt":  # where a file that is open cannot be removed
+            lock.release()
         remove(out / _LOCK)
+        lock.release()
         if is_new and not any(out.iterdir()):
             out.rmdir()
 
@@ -107,6 +110,7 @@ def remove_work(out: Path) -> None:
 
     No array may be mapped from it any more: Windows does not remove a file that is in use.
     """
-    gc.collect()
+    if os.name == "nt":
+        gc.collect()
     work_of(out).replace(out / _REMOVED)
     remove(out / _REMOVED)

@@ -22,6 +22,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lowtide.config import from_json, to_json
 from lowtide.errors import MissingPathError, ModelError, WriteError
@@ -140,7 +141,7 @@ def load_model(folder: Path) -> StoredModel:
             f"{folder / VOCABULARY} has {len(vocabulary)} types, config.json says {symbols.num_symbols} "
             "symbols: are they from the same model?"
         )
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         bilm = BiLM(config.bilm)
     load_tensors(folder / MODEL, bilm)
     bilm.eval()
@@ -154,11 +155,20 @@ def load_softmax(model: StoredModel) -> Softmax:
         MissingPathError: if the folder has none.
         ModelError: if it does not fit the vocabulary.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         softmax = Softmax(len(model.vocabulary), model.config.bilm.lstm.state_width)
     load_tensors(model.folder / SOFTMAX, softmax)
     softmax.eval()
     return softmax
+
+
+class _Uninitialised(TorchFunctionMode):
+    """What is to be loaded is not drawn before: on the meta device PyTorch would load its compiler for it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
