@@ -126,7 +126,7 @@ def test_ctrl_c_prints_the_line_that_goes_on(
     def press_ctrl_c(self: Trainer, batch: object) -> float:
         if self.position.step == 3:
             signal.raise_signal(signal.SIGINT)
-        return step(self, batch)  # type: ignore[arg-type]
+        return step(self, batch)  # type: ignore[arg-type]  # a batch, passed on unread
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", press_ctrl_c)

@@ -135,7 +135,7 @@ def test_a_folder_without_rights_is_a_write_error(tmp_path: Path, monkeypatch: p
 
 
 def test_a_file_that_cannot_grow_is_a_write_error_and_the_old_one_stays(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
+    resource = pytest.importorskip("resource", reason="Windows has no limits of file sizes")
     write_text(tmp_path / "a.txt", "old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))

@@ -68,7 +68,7 @@ def test_an_answer_keeps_no_batch_alive(elmo: Elmo) -> None:
 
 def test_answers_are_float32_at_any_dtype_of_the_network(elmo: Elmo) -> None:
     double = torch.nn.Module.double(_own_copy(elmo))
-    answers = embed_stream(double, [[s] for s in SENTENCES], choose_layers("mix", 3))  # type: ignore[arg-type]
+    answers = embed_stream(double, [[s] for s in SENTENCES], choose_layers("mix", 3))  # type: ignore[arg-type]  # double() is typed as any module
     for found, vectors in zip(answers, embedded(elmo, SENTENCES, "mix"), strict=True):
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, vectors, rtol=0, atol=1e-5)

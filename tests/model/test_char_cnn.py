@@ -88,7 +88,7 @@ def test_gradients_agree_with_numerical_ones() -> None:
 
 def test_highways_begin_mostly_open_to_what_comes_in() -> None:
     highway = CharCNN(tiny.CHAR_CNN, 5).highways[0]
-    assert (highway.gate.bias == -2).all()  # type: ignore[union-attr]
+    assert (highway.gate.bias == -2).all()  # type: ignore[union-attr]  # a tensor
 
 
 def test_the_width_before_the_projection_is_the_number_of_filters() -> None:

@@ -109,7 +109,7 @@ def test_another_number_of_layers_is_refused(num_layers: int) -> None:
 
 def test_an_unknown_layer_norm_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected none, token or published"):
-        LayerMix(3, layer_norm="batch")  # type: ignore[arg-type]
+        LayerMix(3, layer_norm="batch")  # type: ignore[arg-type]  # the mistake that is tested
 
 
 def test_a_mix_of_no_layers_is_refused() -> None:

@@ -72,7 +72,7 @@ def test_the_forget_bias_is_added_to_the_forget_gate_and_to_no_other() -> None:
 
 
 def test_the_forget_bias_is_not_in_the_stored_bias() -> None:
-    assert not any(layer.bias.any() for layer in LSTMStack(tiny.LSTM, dropout=0.0).layers)  # type: ignore[operator]
+    assert not any(layer.bias.any() for layer in LSTMStack(tiny.LSTM, dropout=0.0).layers)  # type: ignore[operator]  # a tensor
 
 
 def test_the_residual_adds_the_first_layer_to_the_second() -> None:

@@ -84,7 +84,7 @@ class _Full(torch.nn.Module):
 
 
 class _Sampled(_Full):
-    def forward(self, states: Tensor, targets: Tensor, candidates: Candidates) -> Tensor:  # type: ignore[override]
+    def forward(self, states: Tensor, targets: Tensor, candidates: Candidates) -> Tensor:  # type: ignore[override]  # its own arguments
         return self.softmax.sampled_loss(states, targets, candidates)
 
 

@@ -203,5 +203,5 @@ def test_stretches_end_where_a_document_begins_and_where_a_sentence_is_missing(c
     numbers = np.array([0, 1, 2, 4, 5, 6, 7, 15, 16])
     assert [stretch.tolist() for stretch in corpus.document_stretches(numbers)] == [
         [0], [1, 2], [4], [5, 6], [7], [15], [16]
-    ]  # fmt: skip
+    ]  # fmt: skip  # a document a column
     assert corpus.document_stretches(np.array([], dtype=np.int64)) == []

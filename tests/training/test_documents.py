@@ -41,7 +41,7 @@ def test_a_killed_training_on_documents_resumes_to_the_same_bits(
         calls += 1
         if calls == 9:
             raise KeyboardInterrupt
-        return step(self, batch)  # type: ignore[arg-type]
+        return step(self, batch)  # type: ignore[arg-type]  # a batch, passed on unread
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", dies)

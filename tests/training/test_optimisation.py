@@ -84,7 +84,7 @@ def test_biases_and_embeddings_do_not_decay() -> None:
     bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6)
     [adam] = make_optimizers(bilm, softmax, learning_rate=0.1, weight_decay=0.01)
     decaying = {id(p) for group in adam.param_groups if group["weight_decay"] for p in group["params"]}
-    kept = [softmax.weight, softmax.bias, bilm.token_network.char_embedding.weight]  # type: ignore[union-attr]
+    kept = [softmax.weight, softmax.bias, bilm.token_network.char_embedding.weight]  # type: ignore[union-attr]  # of bytes
     assert not decaying & {id(parameter) for parameter in kept}
     assert id(bilm.forward_lstm.layers[0].input_weight) in decaying
 

@@ -154,7 +154,7 @@ def test_an_interrupted_training_resumes_to_the_same_bits(
     def press_ctrl_c(self: Trainer, batch: object) -> float:
         if self.position.step == 9:
             signal.raise_signal(signal.SIGINT)
-        return step(self, batch)  # type: ignore[arg-type]
+        return step(self, batch)  # type: ignore[arg-type]  # a batch, passed on unread
 
     monkeypatch.setattr(Trainer, "step", press_ctrl_c)
     with pytest.raises(KeyboardInterrupt):
@@ -267,7 +267,7 @@ def test_a_loss_that_is_no_number_stops_with_advice_and_can_be_resumed(
     loss = Trainer._loss
 
     def break_down(self: Trainer, batch: object) -> object:
-        value = loss(self, batch)  # type: ignore[arg-type]
+        value = loss(self, batch)  # type: ignore[arg-type]  # a batch, passed on unread
         return value * float("nan") if self.position.step == 13 else value
 
     with monkeypatch.context() as patch:

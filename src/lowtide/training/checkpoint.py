@@ -83,6 +83,6 @@ def load_checkpoint(path: Path) -> tuple[Position, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             position = from_json(Position, json.loads(file.metadata()["position"]), where=str(path))
-            return position, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            return position, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # an open file is no mapping
     except (SafetensorError, KeyError, TypeError) as error:
         raise ModelError(f"the checkpoint {path} cannot be read ({error}): start anew in another folder") from None
