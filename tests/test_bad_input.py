@@ -628,6 +628,15 @@ def test_a_damaged_file_of_a_training_is_named(
     assert_one_line_error(run(*RESUME), name)
 
 
+@pytest.mark.parametrize("options", [["--resume"], []], ids=["resumed", "begun anew"])
+def test_a_checkpoint_without_its_settings_is_kept(
+    options: list[str], stopped: Path, run: Command, here: Path, mini_preset: None
+) -> None:
+    (stopped / "config.json").unlink()
+    with unchanged(here):
+        assert run("pretrain", "corpus.txt", "--out", "m", *options).code == 2
+
+
 def test_a_checkpoint_that_is_cut_off_is_named(stopped: Path, run: Command, mini_preset: None) -> None:
     cut_off(stopped / "work" / "checkpoint.safetensors")
     assert_one_line_error(run(*RESUME), "m/work/checkpoint.safetensors")

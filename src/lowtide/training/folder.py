@@ -56,7 +56,7 @@ def reserved(out: Path) -> Iterator[None]:
                 remove(path)
         yield
     except BaseException:
-        if _is_ours(out) and not (out / CONFIG).exists():  # nothing has begun: nothing of worth is lost
+        if _is_ours(out) and not _has_settings(out) and not _has_checkpoint(out):  # nothing of worth is lost
             remove(work_of(out))
         raise
     finally:
@@ -72,6 +72,14 @@ def _is_ours(out: Path) -> bool:
     return (work_of(out) / _OURS).exists() or (out / _REMOVED).exists()
 
 
+def _has_settings(out: Path) -> bool:
+    return (out / CONFIG).exists()
+
+
+def _has_checkpoint(out: Path) -> bool:
+    return (work_of(out) / CHECKPOINT).exists()
+
+
 def begin_work(out: Path) -> None:
     """Make the work folder, in a folder that holds nothing else.
 
@@ -80,7 +88,7 @@ def begin_work(out: Path) -> None:
     """
     if (out / MODEL).exists():
         raise InputError(f"{out} holds a model already: choose another --out, or remove it")
-    if (out / CONFIG).exists():
+    if _has_settings(out) or _has_checkpoint(out):
         raise InputError(f"{out} holds a training that has not ended: go on with --resume, or remove it")
     work = work_of(out)
     is_ours = _is_ours(out)
@@ -100,9 +108,9 @@ def has_begun(out: Path) -> bool:
     """
     if (out / MODEL).exists() and not work_of(out).exists():
         raise InputError(f"the training in {out} has ended: there is nothing to resume")
-    if not (out / CONFIG).exists() and (work_of(out) / CHECKPOINT).exists():
+    if not _has_settings(out) and _has_checkpoint(out):
         raise ModelError(f"{out / CONFIG} is not there, but a checkpoint is: put it back, or choose another --out")
-    return (out / CONFIG).exists()
+    return _has_settings(out)
 
 
 def remove_work(out: Path) -> None:
