@@ -968,7 +968,7 @@ def test_two_processes_that_embed_into_one_file_each_write_it_whole(
     process = os.getpid()
     for name in ("v.npz", "v.h5"):
         with open_output(Path(name)) as writer:
-            writer.write(["tide"], np.zeros((1, 10), dtype=np.float32))
+            writer.write("0", ["tide"], np.zeros((1, 10), dtype=np.float32))
             with monkeypatch.context() as patch:
                 patch.setattr(os, "getpid", lambda: process + 1)
                 assert run("embed", "model", "good.txt", "--out", name).code == 0

@@ -68,7 +68,9 @@ def model(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-_COMMANDS = ["demo", "pretrain", "embed", "compare", "guess", "evaluate perplexity", "inspect"]
+_COMMANDS = [
+    *("demo", "pretrain", "embed", "compare", "guess", "evaluate perplexity", "inspect", "convert", "diff", "models")
+]
 
 
 @pytest.mark.parametrize("command", _COMMANDS)
@@ -225,7 +227,7 @@ _MISTAKES = {
     "a time that cannot be read": (["pretrain", "{corpus}", "--out", "m", "--time", "soon"], "20m"),
     "an unknown encoding": (["pretrain", "{corpus}", "--out", "m", "--encoding", "utf-9"], "unknown encoding"),
     "a model that is not there": (["guess", "nowhere", "text"], "nowhere is not there"),
-    "a folder that is no model": (["inspect", "{folder}"], "no config.json"),
+    "a folder that is no model": (["inspect", "{folder}"], "is no model"),
     "a vector file of no known kind": (["embed", "{model}", "{corpus}", "--out", "v.csv"], ".npz"),
     "an unknown layer": (["embed", "{model}", "{corpus}", "--out", "v.npz", "--layers", "7"], "layers 0 to 2"),
     "a misspelt layer": (["embed", "{model}", "{corpus}", "--out", "v.npz", "--layers", "tpo"], "Did you mean 'top'"),

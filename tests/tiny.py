@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from lowtide.model import BiLM, BiLMConfig, CharCNNConfig, LSTMConfig, Softmax, SymbolConfig
 from lowtide.text.tokenize import make_tokenizer
 from lowtide.text.vocabulary import Vocabulary
-from lowtide.weights.native import FORMAT_VERSION, ModelConfig, save_model
+from lowtide.weights.native import save_model
+from lowtide.weights.stored import FORMAT_VERSION, ModelConfig
 from model import reference
 
 CHAR_CNN = CharCNNConfig(embedding_width=4, filters=((1, 3), (2, 4), (3, 5)), num_highways=1, max_characters=10)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
-import logging
-import os
-import signal
+import functools
 import sys
-import warnings
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lowtide import __version__
-from lowtide.errors import InputError, LowtideError
-from lowtide.messages import say, speak, translated
+from lowtide.console import print_json, run, tell
+from lowtide.errors import InputError
+from lowtide.messages import say, speak
 
 if TYPE_CHECKING:
     from lowtide.embeddings.elmo import Elmo
@@ -36,47 +30,19 @@ evaluate = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_marku
 app.add_typer(evaluate, name="evaluate")
 
 
-class Preset(StrEnum):
-    """Sizes with a name."""
-
-    auto = "auto"
-    tiny = "tiny"
-    small = "small"
-    medium = "medium"
-    original = "original"
-
-
-class TokenizerChoice(StrEnum):
-    """How text is cut."""
-
-    words = "words"
-    characters = "characters"
-    whitespace = "whitespace"
-
-
-class LinesChoice(StrEnum):
-    """What a line of a file is."""
-
-    auto = "auto"
-    sentence = "sentence"
-    paragraph = "paragraph"
-    wrapped = "wrapped"
-    fasta = "fasta"
-
-
-class Language(StrEnum):
-    """The languages of the demo's text, and of what is said."""
-
-    en = "en"
-    zh = "zh"
+PresetName = Literal["auto", "tiny", "small", "medium", "original"]
+TokenizerChoice = Literal["words", "characters", "whitespace"]
+LinesChoice = Literal["auto", "sentence", "paragraph", "wrapped", "fasta"]
+Language = Literal["en", "zh"]
 
 
 def _speak(ui: Language) -> Language:
-    speak(ui.value)
+    speak(ui)
     return ui
 
 
-Model = Annotated[Path, typer.Argument(help="A model folder.", metavar="MODEL")]
+Model = Annotated[str, typer.Argument(help="A model: folder, file, zip, or a published name.", metavar="MODEL")]
+Weights = Annotated[Path | None, typer.Option(help="The weight file, if MODEL is an options file far from it.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Encoding = Annotated[str, typer.Option(help="Of the text files.")]
 Lines = Annotated[LinesChoice, typer.Option(help="What a line of the text is.")]
@@ -93,12 +59,12 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where the models and the report go.")] = Path("demo"),
     language: Annotated[Language | None, typer.Option(help="One language only.")] = None,
     time: Annotated[str, typer.Option(help="Of training, a language.")] = "90s",
-    ui: Ui = Language.en,
+    ui: Ui = "en",
 ) -> None:
     """Show on real text what a language model learns, with pictures. Offline, in some minutes."""
     from lowtide.evaluation.demo import tell
 
-    report = tell(out, languages=[language.value] if language else ["en", "zh"], time=time, ui=ui.value, say_line=print)
+    report = tell(out, languages=[language] if language else ["en", "zh"], time=time, ui=ui, say_line=print)
     print(f"\n{report}")
 
 
@@ -106,7 +72,7 @@ def demo(
 def pretrain(
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Files, folders, globs; - is standard input.")],
     out: Annotated[Path | None, typer.Option(help="The model folder to make.")] = None,
-    preset: Annotated[Preset, typer.Option(help="Sizes; auto looks at the text and the time.")] = Preset.auto,
+    preset: Annotated[PresetName, typer.Option(help="Sizes; auto looks at the text and the time.")] = "auto",
     time: Annotated[str | None, typer.Option(help="Train for so long: 90s, 20m, 8h.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Read the text so many times. [default: 10]")] = None,
     tokens: Annotated[str | None, typer.Option(help="Read so many tokens: 200k, 50M.")] = None,
@@ -114,7 +80,7 @@ def pretrain(
     tokenizer: Annotated[
         TokenizerChoice | None, typer.Option(help="How the text is cut. [default: words; FASTA: characters]")
     ] = None,
-    lines: Lines = LinesChoice.auto,
+    lines: Lines = "auto",
     encoding: Encoding = "utf-8",
     documents: Annotated[
         bool, typer.Option("--documents", help="Carry the state through documents; a blank line parts them.")
@@ -128,19 +94,17 @@ def pretrain(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
     as_json: AsJson = False,
-    ui: Ui = Language.en,
+    ui: Ui = "en",
 ) -> None:
     """Train a bidirectional language model on plain text."""
     from lowtide.training import Budget, TextOptions, TrainOptions, forecast
     from lowtide.training.pretrain import run
 
-    text_options = TextOptions(
-        language, tokenizer.value if tokenizer else None, lines.value, encoding, min_count, valid, documents
-    )
-    options = TrainOptions(preset.value, Budget(time, epochs, tokens), device, threads, seed, learning_rate)
+    text_options = TextOptions(language, tokenizer, lines, encoding, min_count, valid, documents)
+    options = TrainOptions(preset, Budget(time, epochs, tokens), device, threads, seed, learning_rate)
     if dry_run:
         told = forecast(texts, text_options, options)
-        _print_json(asdict(told)) if as_json else print("\n".join(told.lines()))
+        print_json(asdict(told)) if as_json else print("\n".join(told.lines()))
         return
     if out is None:
         raise InputError("where should the model go? Name a folder with --out DIR")
@@ -149,10 +113,10 @@ def pretrain(
     except KeyboardInterrupt:
         again = [argument for argument in sys.argv[1:] if argument != "--resume"]
         command = f"lowtide {' '.join(map(_quoted, again))} --resume"
-        _tell("\n" + say("stopped. Go on with:  {command}", command=command))
+        tell("\n" + say("stopped. Go on with:  {command}", command=command))
         raise typer.Exit(130) from None
     if as_json:
-        _print_json({"out": str(out)})
+        print_json({"out": str(out)})
 
 
 @app.command(epilog="lowtide embed my-model corpus.txt --out vectors.h5 --layers all")
@@ -162,18 +126,34 @@ def embed(
     out: Annotated[Path, typer.Option(help="The vector file: .h5 or .npz.")],
     layers: Annotated[str, typer.Option(help="mix, all, top, average, sum, 0, 1, 2.")] = "mix",
     pool: Annotated[str | None, typer.Option(help="One vector a sentence: mean or max of its tokens.")] = None,
+    keys: Annotated[
+        Literal["line", "id"], typer.Option(help="Sentences are called by number, or by FASTA id.")
+    ] = "line",
     encoding: Encoding = "utf-8",
     tokenized: Tokenized = False,
+    weights: Weights = None,
+    stateful: Annotated[
+        int | None, typer.Option(min=1, metavar="ROWS", help="Carry the state as old tools did, in batches of ROWS.")
+    ] = None,
     device: Device = "auto",
-    ui: Ui = Language.en,
+    ui: Ui = "en",
 ) -> None:
     """Write the vectors of every token of a file. Line i, or FASTA record i, is sentence i; blank lines too."""
     from lowtide.embeddings.outputs import check_output
 
     check_output(out)
-    elmo = _load(model, device)
-    count = elmo.embed_to([text], out, layers=layers, pool=pool, encoding=encoding, is_tokenized=tokenized)
-    _tell(say("{out}: {count:,} sentences", out=out, count=count))
+    elmo = _load(model, device, weights)
+    count = elmo.embed_to(
+        [text],
+        out,
+        layers=layers,
+        pool=pool,
+        keys=keys,
+        encoding=encoding,
+        is_tokenized=tokenized,
+        stateful=stateful,
+    )
+    tell(say("{out}: {count:,} sentences", out=out, count=count))
 
 
 @app.command(epilog="lowtide compare my-model 'He sat on the [bank].' 'She went to the [bank].'")
@@ -184,7 +164,7 @@ def compare(
     tokenized: Tokenized = False,
     device: Device = "auto",
     as_json: AsJson = False,
-    ui: Ui = Language.en,
+    ui: Ui = "en",
 ) -> None:
     """Show how like each other the marked words are, at every layer."""
     from lowtide.evaluation import comparison, tables
@@ -195,9 +175,9 @@ def compare(
         from lowtide.evaluation.story_report import comparison_page
         from lowtide.files import write_text
 
-        write_text(html, comparison_page(found, ui=ui.value))
+        write_text(html, comparison_page(found, ui=ui))
     if as_json:
-        _print_json({name: matrix.round(6).tolist() for name, matrix in found.matrices().items()})
+        print_json({name: matrix.round(6).tolist() for name, matrix in found.matrices().items()})
     else:
         tables.print_comparison(found)
 
@@ -210,7 +190,7 @@ def guess(
     tokenized: Tokenized = False,
     device: Device = "auto",
     as_json: AsJson = False,
-    ui: Ui = Language.en,
+    ui: Ui = "en",
 ) -> None:
     """Show what each direction expects at each position, knowing only its own side."""
     from lowtide.evaluation import tables
@@ -218,7 +198,7 @@ def guess(
     elmo = _load(model, device)
     [places] = elmo.language_model().guesses([_cut(sentence, tokenized)], top=top)
     if as_json:
-        _print_json([asdict(place) for place in places])
+        print_json([asdict(place) for place in places])
     else:
         tables.print_guesses(places)
 
@@ -227,36 +207,122 @@ def guess(
 def perplexity(
     model: Model,
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Files, folders, globs; - is standard input.")],
-    lines: Lines = LinesChoice.auto,
+    lines: Lines = "auto",
     encoding: Encoding = "utf-8",
     tokenized: Tokenized = False,
     device: Device = "auto",
     as_json: AsJson = False,
-    ui: Ui = Language.en,
+    ui: Ui = "en",
 ) -> None:
     """Measure how well both directions predict a text (full softmax, boundaries counted)."""
     from lowtide.evaluation.perplexity import measure_perplexity
 
     elmo = _load(model, device)
-    found = measure_perplexity(elmo, texts, lines=lines.value, encoding=encoding, is_tokenized=tokenized)
+    found = measure_perplexity(elmo, texts, lines=lines, encoding=encoding, is_tokenized=tokenized)
     if as_json:
-        _print_json({**asdict(found), "mean": found.perplexity.mean})
+        print_json({**asdict(found), "mean": found.perplexity.mean})
     else:
         print("\n".join(found.lines()))
 
 
-@app.command(epilog="lowtide inspect my-model")
-def inspect(model: Model, as_json: AsJson = False, ui: Ui = Language.en) -> None:
-    """Show what a model is: sizes, vocabulary, checksum, card."""
+@app.command(epilog="lowtide inspect my-model --state-check corpus.txt")
+def inspect(
+    model: Model,
+    weights: Weights = None,
+    state_check: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Show how far warm state, as old tools had it, changes vectors.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Sentences of a batch, for --state-check.")] = 64,
+    tokenized: Tokenized = False,
+    as_json: AsJson = False,
+    ui: Ui = "en",
+) -> None:
+    """Show what a model is: format, sizes, vocabulary, checksum, card."""
     from lowtide.evaluation.inspection import inspect as look
 
-    found = look(_load(model, "cpu"))
+    elmo = _load(model, "cpu", weights)
+    if state_check is not None:
+        from lowtide.evaluation.warm_state import check_warm_state
+        from lowtide.text.corpus import Corpus
+
+        texts = Corpus([state_check]).numbered()
+        split = elmo.splitter(is_tokenized=tokenized)
+        checked = check_warm_state(elmo, (split(text.text) for text in texts), rows=rows)
+        print_json(asdict(checked)) if as_json else print("\n".join(checked.lines()))
+        return
+    found = look(elmo)
     if as_json:
-        _print_json(asdict(found))
+        print_json(asdict(found))
         return
     print("\n".join(found.lines()))
     if found.card:
         print(f"\n{found.card}", end="")
+
+
+@app.command(epilog="lowtide convert options.json my-model --weights weights.hdf5")
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A model of any format.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The folder to make.")],
+    to: Annotated[
+        Literal["lowtide", "hdf5"], typer.Option(help="Our own folder, or options.json and weights.hdf5.")
+    ] = "lowtide",
+    weights: Weights = None,
+    vocabulary: Annotated[Path | None, typer.Option(help="A list of words, one a line.")] = None,
+    tokenizer: Annotated[TokenizerChoice | None, typer.Option(help="What raw text is cut with.")] = None,
+    language: Annotated[str | None, typer.Option(help="Of raw text: en, zh, de, ...")] = None,
+    ui: Ui = "en",
+) -> None:
+    """Write a model in another format; every number keeps its bits."""
+    from lowtide.embeddings.loading import read
+    from lowtide.weights import conversion
+
+    stored = read(source, weights=weights, vocabulary=vocabulary, tokenizer=tokenizer, language=language)
+    conversion.convert(stored, target, to=to)
+    tell(say("{target}: {format}, from {source}", target=target, format=to, source=stored.format))
+
+
+@app.command(epilog="lowtide diff old.h5 new.h5")
+def diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A vector file: .h5 or .npz.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one, of the same text.")],
+    tolerance: Annotated[float, typer.Option(min=0, help="How far two equal numbers may lie apart.")] = 1e-5,
+    rows: Annotated[list[int] | None, typer.Option(min=1, help="Sentences of a batch in the old tool.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model, to confirm that a carried state is the reason.")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+    ui: Ui = "en",
+) -> None:
+    """Say whether two vector files are the same; if not, where they differ and why. Exit code 1 if they differ."""
+    from lowtide.embeddings.session import embed_warm
+    from lowtide.evaluation.difference import compare_files
+
+    warm = None if model is None else functools.partial(embed_warm, _load(model, device))
+    found = compare_files(old, new, tolerance=tolerance, batch_rows=rows or (), embed_warm=warm)
+    if as_json:
+        print_json({**asdict(found), "is_same": found.is_same})
+    else:
+        print("\n".join(found.lines()))
+    if not found.is_same:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="lowtide models original")
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show all that is known of one.")] = None,
+    as_json: AsJson = False,
+    ui: Ui = "en",
+) -> None:
+    """List the published models that can be loaded by name. Nothing is fetched."""
+    from lowtide.evaluation import tables
+    from lowtide.weights.catalogue import published, published_model
+
+    records = list(published().values()) if name is None else [published_model(name)]
+    if as_json:
+        print_json([asdict(record) for record in records])
+    elif name is None:
+        tables.print_models(records)
+    else:
+        tables.print_model(records[0])
 
 
 @app.callback(invoke_without_command=True)
@@ -269,71 +335,14 @@ def _main(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one or two lines on stderr and exit code 2."""
-    log = logging.getLogger("lowtide")
-    log.setLevel(logging.INFO)
-    if not log.handlers:
-        log.addHandler(_ToStderr())
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a pipe may be set to something that has no Chinese
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    signal.signal(signal.SIGTERM, _stop)  # leaves no temporary file, as Ctrl-C
-    warnings.showwarning = _show_warning  # where it was raised tells a user nothing
-    try:
-        try:
-            app(prog_name="lowtide")
-        finally:
-            sys.stdout.flush()  # not when Python ends, where a full disk would be a traceback
-    except BrokenPipeError:  # whoever read our output has enough
-        _discard_output()
-    except KeyboardInterrupt:
-        _tell("\n" + say("stopped"))
-        sys.exit(130)
-    except (LowtideError, OSError, MemoryError) as error:
-        if os.environ.get("LOWTIDE_DEBUG"):
-            raise
-        _tell(f"lowtide: {_reason(error)}")
-        _discard_output()
-        sys.exit(2)
+    """Run the command line."""
+    run(lambda: app(prog_name="lowtide"))
 
 
-def _discard_output() -> None:
-    """Let Python not try again to write what could not be written."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class _ToStderr(logging.Handler):
-    """Prints to whatever stderr is now: a progress bar puts itself in between, and lines go above it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        _tell(translated(self.format(record)))
-
-
-def _stop(signal_number: int, frame: FrameType | None) -> None:
-    sys.exit(143)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and not isinstance(error, LowtideError):
-        return f"{error.filename or say('the system')}: {translated(error.strerror or str(error))}"
-    return translated(str(error)) or say("out of memory: try a smaller --preset")
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _tell(say("warning: {message}", message=translated(str(message))))
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _load(model: Path, device: str) -> Elmo:
+def _load(model: str, device: str, weights: Path | None = None) -> Elmo:
     from lowtide.embeddings.loading import load
 
-    return load(model, device=device)
+    return load(model, weights=weights, device=device)
 
 
 def _cut(sentence: str, is_tokenized: bool) -> str | list[str]:
@@ -341,13 +350,9 @@ def _cut(sentence: str, is_tokenized: bool) -> str | list[str]:
     from lowtide.text.tokenize import is_cut_by_spaces
 
     if not is_tokenized and is_cut_by_spaces(sentence):
-        _tell(say("spaces stand between Chinese words: taken as cut already"))
+        tell(say("spaces stand between Chinese words: taken as cut already"))
         is_tokenized = True
     return sentence.split() if is_tokenized else sentence
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def _quoted(argument: str) -> str:

@@ -13,7 +13,7 @@ import torch
 import tiny
 from lowtide.embeddings import Elmo, engine
 from lowtide.embeddings.encoder import read_directions
-from lowtide.model import Carry
+from lowtide.model import BiLM, Carry
 from lowtide.text.batches import NO_TARGET
 from lowtide.text.corpus import RawSentence
 from lowtide.text.lanes import DocumentBatches
@@ -140,12 +140,12 @@ def test_training_sees_what_embedding_will_see(elmo: Elmo, tmp_path: Path, row_t
     batches = DocumentBatches(corpus, row_length=encoder.spelling.row_length, row_tokens=row_tokens, rows=2, seed=0)
     found: list[set[tuple[int, tuple[float, ...]]]] = [set(), set()]
     carry: Carry | None = None
+    bilm = encoder.bilm
+    assert isinstance(bilm, BiLM)
     with torch.inference_mode():
         for training in batches.chunk(0, 0):
             assert training.backward is not None
-            *tops, carry = read_directions(
-                encoder.bilm, training.batch, training.backward, carry if training.goes_on else None
-            )
+            *tops, carry = read_directions(bilm, training.batch, training.backward, carry if training.goes_on else None)
             for direction, (top, targets) in enumerate(
                 zip(tops, (training.targets.forward, training.targets.backward), strict=True)
             ):

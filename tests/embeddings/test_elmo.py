@@ -111,7 +111,7 @@ def test_two_calls_give_the_same_bytes(elmo: Elmo) -> None:
 
 
 def test_a_folder_opened_twice_gives_the_same_bytes(elmo: Elmo) -> None:
-    again = Elmo.open(elmo.stored.folder, device="cpu").embed_layers(SENTENCES)
+    again = Elmo.open(elmo.stored.path, device="cpu").embed_layers(SENTENCES)
     assert [v.tobytes() for v in again] == [v.tobytes() for v in elmo.embed_layers(SENTENCES)]
 
 

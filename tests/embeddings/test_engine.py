@@ -75,7 +75,7 @@ def test_answers_are_float32_at_any_dtype_of_the_network(elmo: Elmo) -> None:
 
 
 def _own_copy(elmo: Elmo) -> torch.nn.Module:
-    return Elmo.open(elmo.stored.folder, device="cpu").encoder()
+    return Elmo.open(elmo.stored.path, device="cpu").encoder()
 
 
 def test_no_sentences_give_no_answers(elmo: Elmo) -> None:

@@ -10,7 +10,7 @@ import tiny
 from lowtide.embeddings import Elmo, LanguageModel
 from lowtide.embeddings import language_model as module
 from lowtide.embeddings.language_model import unigram_perplexity
-from lowtide.errors import InputError, MissingPathError
+from lowtide.errors import InputError, ModelError
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.weights.native import SOFTMAX
 from model import reference
@@ -173,7 +173,7 @@ def test_the_perplexity_of_nothing_is_refused(language_model: LanguageModel) -> 
 
 def test_a_model_without_a_softmax_says_so(copied_bytes: Path) -> None:
     (copied_bytes / SOFTMAX).unlink()
-    with pytest.raises(MissingPathError, match=r"softmax\.safetensors"):
+    with pytest.raises(ModelError, match=r"softmax\.safetensors"):
         Elmo.open(copied_bytes, device="cpu").language_model()
 
 

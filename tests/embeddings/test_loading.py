@@ -22,7 +22,7 @@ def test_a_folder_is_opened_as_the_model_it_holds(saved: tiny.Saved, kind: type[
 
 def test_a_loaded_model_gives_the_bytes_that_the_saved_one_gave(elmo: Elmo) -> None:
     sentences = [["the", "tide"], [], ["潮水"]]
-    loaded = load(elmo.stored.folder, device="cpu")
+    loaded = load(elmo.stored.path, device="cpu")
     assert [v.tobytes() for v in loaded.embed(sentences)] == [v.tobytes() for v in elmo.embed(sentences)]
 
 
@@ -32,17 +32,17 @@ def test_the_softmax_is_not_needed_to_embed(copied: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named_with_what_makes_one(tmp_path: Path) -> None:
-    with pytest.raises(MissingPathError, match=r"no-model is not there: .* `lowtide pretrain TEXT --out no-model`"):
+    with pytest.raises(MissingPathError, match=r"no-model is not there.* `lowtide pretrain TEXT --out no-model`"):
         load(tmp_path / "no-model")
 
 
 def test_a_file_is_not_said_to_be_missing(saved_bytes: tiny.Saved) -> None:
-    with pytest.raises(MissingPathError, match=r"config\.json is no folder: expected a model folder"):
-        load(saved_bytes.folder / CONFIG)
+    with pytest.raises(ModelError, match=r"vocabulary\.txt is a file of no known format: expected a folder"):
+        load(saved_bytes.folder / VOCABULARY)
 
 
 def test_a_folder_without_a_config_is_no_model_folder(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=re.escape(f"{tmp_path} is no model folder: it holds no config.json")):
+    with pytest.raises(ModelError, match=re.escape(f"{tmp_path} is no model: found nothing; expected config.json")):
         load(tmp_path)
 
 

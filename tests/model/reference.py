@@ -73,6 +73,16 @@ def token_vector(model: Model, char_ids: Sequence[int]) -> Array:
     return x
 
 
+def word_vector(model: Model, token: str, words: Sequence[str]) -> Array:
+    """(P,): the row of a word in a model that reads words; ``words`` are the lines of its vocabulary file.
+
+    Of a word that stands twice the last line counts; a word that is not there is ``<UNK>``.
+    """
+    rows = {word: row for row, word in enumerate(words)}
+    vector: Array = model.arrays["embedding"][rows.get(token, rows["<UNK>"])]
+    return vector
+
+
 def zero_states(model: Model) -> list[State]:
     """States that remember nothing, one a layer."""
     lstm = model.options["lstm"]
@@ -103,7 +113,7 @@ def read(
         read_: list[Array] = []
         for x, is_reset in zip(inputs, resets, strict=True):
             before = State(0 * state.c, 0 * state.p) if is_reset else state
-            state = _step(model, f"RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell", x, before)
+            state = _step(model, _cell_name(model, direction, layer), x, before)
             read_.append(state.p)
         result = np.array(read_)
         if layer and lstm["use_skip_connections"]:
@@ -112,6 +122,12 @@ def read(
         after.append(state)
         inputs = result
     return outputs, after
+
+
+def _cell_name(model: Model, direction: int, layer: int) -> str:
+    """Where the weights of a layer stand; a training with one layer leaves the shorter name."""
+    short = f"RNN_{direction}/RNN/LSTMCell"
+    return short if f"{short}/W_0" in model.arrays else f"RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell"
 
 
 def _step(model: Model, name: str, x: Array, state: State) -> State:
@@ -151,10 +167,41 @@ def run_row(model: Model, vectors: Array, starts: Sequence[bool] | None = None) 
     return np.stack(layers)
 
 
-def run_sentence(model: Model, sentence: Sequence[str]) -> Array:
-    """(layers, len(sentence) + 2, 2P): every layer of ``<S>`` w1 ... wn ``</S>``, from the letters on."""
+def sentence_vectors(model: Model, sentence: Sequence[str], words: Sequence[str] | None = None) -> Array:
+    """(len(sentence) + 2, P): the vectors of ``<S>`` w1 ... wn ``</S>``, from their letters or a list of words."""
+    marked = ["<S>", *sentence, "</S>"]
+    if words is not None:
+        return np.array([word_vector(model, token, words) for token in marked])
     length = model.options["char_cnn"]["max_characters_per_token"]
-    return run_row(model, np.array([token_vector(model, spell(token, length)) for token in ["<S>", *sentence, "</S>"]]))
+    return np.array([token_vector(model, spell(token, length)) for token in marked])
+
+
+def run_sentence(model: Model, sentence: Sequence[str], words: Sequence[str] | None = None) -> Array:
+    """(layers, len(sentence) + 2, 2P): every layer of ``<S>`` w1 ... wn ``</S>``, from the letters or the words on."""
+    return run_row(model, sentence_vectors(model, sentence, words))
+
+
+def run_batch(model: Model, batch: Sequence[Array], memory: dict[int, tuple[list[State], list[State]]]) -> list[Array]:
+    """Every layer of the sentences of a batch, with warm state: row r goes on where row r of an earlier batch ended.
+
+    Args:
+        model: the model.
+        batch: of each row, the vectors of its sentence: (n, P).
+        memory: by row, the last states of both directions; changed. Rows that a batch does not use keep theirs.
+
+    Returns:
+        (layers, n, 2P) of each row.
+    """
+    found = []
+    for row, vectors in enumerate(batch):
+        ahead, back = memory.get(row, (zero_states(model), zero_states(model)))
+        left, ahead = read(model, 0, vectors, ahead, [False] * len(vectors))
+        right, back = read(model, 1, vectors[::-1], back, [False] * len(vectors))
+        memory[row] = (ahead, back)
+        layers = [np.concatenate([vectors, vectors], axis=1)]
+        layers += [np.concatenate([a, b[::-1]], axis=1) for a, b in zip(left, right, strict=True)]
+        found.append(np.stack(layers))
+    return found
 
 
 def probabilities(states: Array, weight: Array, bias: Array) -> Array:

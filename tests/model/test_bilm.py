@@ -406,8 +406,8 @@ def test_sizes_are_those_of_the_states(variant: str, num_layers: int, width: int
 @pytest.mark.parametrize(
     ("make", "what"),
     [
-        (lambda: BiLMConfig(tiny.LSTM), "one token network"),
-        (lambda: BiLMConfig(tiny.LSTM, char_cnn=tiny.CHAR_CNN, symbols=tiny.SYMBOLS), "one token network"),
+        (lambda: BiLMConfig(tiny.LSTM), "has a token network"),
+        (lambda: BiLMConfig(tiny.LSTM, char_cnn=tiny.CHAR_CNN, symbols=tiny.SYMBOLS), "an embedding_width of their own"),
         (lambda: tiny.lstm(num_layers=0), "at least 1"),
         (lambda: tiny.lstm(cell_width=0), "at least 1"),
         (lambda: tiny.lstm(cell_width=4, width=5), "never wider than its cell"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 
 import tiny
 from lowtide.model import CharCNN, CharCNNConfig, SymbolConfig, SymbolEmbedding
+from lowtide.model.char_cnn import SymbolsAndCharacters
 from lowtide.text.characters import NUM_BYTE_CHARACTERS, WORD_PAD, ByteSpelling
 from model import reference
 
@@ -99,3 +102,82 @@ def test_a_symbol_is_looked_up() -> None:
     symbols = SymbolEmbedding(SymbolConfig(4), 3)
     found = symbols(torch.tensor([[2], [0]], dtype=torch.int32))
     assert torch.equal(found, symbols.embedding.weight[[2, 0]])
+
+
+def test_a_symbol_that_is_looked_up_is_projected_if_it_has_a_width_of_its_own() -> None:
+    symbols = SymbolEmbedding(SymbolConfig(4, embedding_width=2), 3).double()
+    tiny.random_(symbols)
+    weights = {name: tensor.numpy() for name, tensor in symbols.state_dict().items()}
+    with torch.no_grad():
+        found = symbols(torch.tensor([[2], [0], [2]], dtype=torch.int32))
+    for vector, number in zip(found, (2, 0, 2), strict=True):
+        expected = weights["projection.weight"] @ weights["embedding.weight"][number] + weights["projection.bias"]
+        np.testing.assert_allclose(vector, expected, rtol=0, atol=1e-12)
+
+
+def test_a_symbol_without_a_width_of_its_own_has_no_projection() -> None:
+    assert [name for name, _ in SymbolEmbedding(SymbolConfig(4), 3).named_parameters()] == ["embedding.weight"]
+
+
+# -- symbols and characters ----------------------------------------------------------------------
+
+LETTERS = CharCNNConfig(7, 4, ((1, 3), (2, 4)), num_highways=2, max_characters=6)
+
+
+def both_of(characters: CharCNNConfig = LETTERS) -> SymbolsAndCharacters:
+    network = SymbolsAndCharacters(SymbolConfig(9, embedding_width=2), characters, 5).double()
+    tiny.random_(network)
+    return network.eval()
+
+
+def rows_of(count: int, seed: int = 0) -> Tensor:
+    """Random rows: a symbol, and six characters."""
+    generator = np.random.default_rng(seed)
+    rows = [generator.integers(9, size=(count, 1)), generator.integers(7, size=(count, 6))]
+    return torch.from_numpy(np.concatenate(rows, axis=1).astype(np.int32))
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("num_highways", [0, 1, 2])
+def test_symbol_and_characters_are_joined_in_this_order_and_projected(activation: str, num_highways: int) -> None:
+    characters = CharCNNConfig(7, 4, ((1, 3), (2, 4)), num_highways, activation, 6)  # type: ignore[arg-type]  # one of two
+    network = both_of(characters)
+    alone = CharCNN(dataclasses.replace(characters, has_projection=False), 7).double()
+    alone.load_state_dict(network.characters.state_dict())
+    rows = rows_of(8)
+    with torch.no_grad():
+        joined = torch.cat([network.embedding.weight[rows[:, 0]], alone(rows[:, 1:])], dim=1)
+        expected = joined @ network.projection.weight.T + network.projection.bias
+        torch.testing.assert_close(network(rows), expected, rtol=0, atol=1e-12)
+
+
+def test_the_characters_beside_a_symbol_have_no_projection_of_their_own() -> None:
+    names = {name for name, _ in both_of().named_parameters() if "projection" in name}
+    assert names == {"projection.weight", "projection.bias"}
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(count=st.integers(1, 6), seed=st.integers(0, 99))
+def test_the_company_of_a_symbol_and_its_characters_does_not_change_their_vector(count: int, seed: int) -> None:
+    network, rows = both_of(), rows_of(count, seed)
+    with torch.no_grad():
+        torch.testing.assert_close(network(rows)[-1], network(rows[-1:])[0], rtol=0, atol=1e-12)
+
+
+def test_either_of_symbol_and_characters_changes_the_vector() -> None:
+    network, rows = both_of(), torch.tensor([[1, 2, 3, 4, 4, 4, 4], [2, 2, 3, 4, 4, 4, 4], [1, 3, 3, 4, 4, 4, 4]])
+    with torch.no_grad():
+        first, second, third = network(rows)
+    assert not torch.allclose(first, second) and not torch.allclose(first, third)
+
+
+def test_gradients_of_symbols_and_characters_agree_with_numerical_ones() -> None:
+    network, rows = both_of(dataclasses.replace(LETTERS, activation="tanh")), rows_of(3)
+    names = [name for name, _ in network.named_parameters()]
+
+    def vectors(*parameters: Tensor) -> Tensor:
+        result: Tensor = torch.func.functional_call(network, dict(zip(names, parameters, strict=True)), (rows,))
+        return result
+
+    parameters = tuple(parameter.detach().requires_grad_() for parameter in network.parameters())
+    assert torch.autograd.gradcheck(vectors, parameters, eps=1e-7, atol=1e-5, fast_mode=True)

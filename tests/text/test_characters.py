@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowtide.errors import ConfigError
-from lowtide.text.characters import NUM_BYTE_CHARACTERS, ByteSpelling, SymbolSpelling
+from lowtide.errors import ConfigError, ModelError
+from lowtide.text.characters import NUM_BYTE_CHARACTERS, ByteSpelling, LetterSpelling, SymbolSpelling
 from lowtide.text.vocabulary import Vocabulary
 
 claim = settings(derandomize=True, deadline=None)
@@ -142,3 +142,116 @@ def test_there_are_as_many_symbols_as_types(symbols: SymbolSpelling) -> None:
 
 def test_a_symbol_is_never_truncated(symbols: SymbolSpelling) -> None:
     assert not symbols.is_truncated("M" * 1000)
+
+
+def test_a_symbol_is_cut_before_it_is_looked_up_if_that_is_asked() -> None:
+    vocabulary = Vocabulary.from_counts({"M": 3, "MKT": 2}, num_sentences=1)
+    cut, whole = SymbolSpelling(vocabulary, max_letters=3), SymbolSpelling(vocabulary)
+    types = ["MKT", "MKTLL", "MKTMKTMKT", "M", "MK"]
+    assert cut.char_ids(types).tolist() == [[4], [4], [4], [3], [2]]
+    assert whole.char_ids(types).tolist() == [[4], [2], [2], [3], [2]]
+    assert list(map(cut.is_truncated, types)) == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize("max_letters", [1, 2, 3, None])
+def test_the_marks_of_a_sentence_are_never_cut(max_letters: int | None) -> None:
+    spelling = SymbolSpelling(Vocabulary.from_counts({"M": 3}, num_sentences=1), max_letters)
+    assert spelling.char_ids(list(spelling.marks)).tolist() == [[0], [1]]
+
+
+# -- letters ---------------------------------------------------------------------------------------
+
+LETTERS = ["<eow>", "t", "h", "e", "<oov>", "潮", "<pad>", "👍", "<bos>", "\u3000", "<bow>", "<eos>"]
+"""Of a dictionary, with its marks in odd places."""
+WORDS = ["the", "潮", "t" * 48, "<eos>", "<oov>", "<bos>"]
+
+
+def letters_of(max_characters: int = 6, *, has_words: bool = False) -> LetterSpelling:
+    words = Vocabulary.from_words(WORDS, ("<bos>", "<eos>", "<oov>"))[0] if has_words else None
+    return LetterSpelling(LETTERS, max_characters, words)
+
+
+@pytest.mark.parametrize(
+    ("type_", "letters"),
+    [
+        ("the", ["t", "h", "e"]),
+        ("潮", ["潮"]),
+        ("", []),
+        ("x", ["<oov>"]),
+        ("tx潮", ["t", "<oov>", "潮"]),
+        ("👍🏽", ["👍", "<oov>"]),
+        ("\u3000", ["\u3000"]),
+        ("thet", ["t", "h", "e", "t"]),
+        ("thethe", ["t", "h", "e", "t"]),
+        ("<bow>", ["<oov>"] * 4),
+        ("\ud800", ["<oov>"]),
+    ],
+)
+def test_letters_stand_between_the_end_and_the_beginning_of_a_word(type_: str, letters: list[str]) -> None:
+    row = ["<eow>", *letters, "<bow>"]
+    expected = [LETTERS.index(letter) for letter in row + ["<pad>"] * (6 - len(row))]
+    assert letters_of().char_ids([type_]).tolist() == [expected]
+
+
+@pytest.mark.parametrize("max_characters", [3, 4, 6, 50])
+def test_the_marks_of_a_sentence_have_letters_of_their_own(max_characters: int) -> None:
+    spelling = letters_of(max_characters)
+    for mark, letter in zip(spelling.marks, ("<bos>", "<eos>"), strict=True):
+        expected = [LETTERS.index(letter) for letter in ("<eow>", letter, "<bow>")]
+        assert spelling.char_ids([mark]).tolist() == [expected + [LETTERS.index("<pad>")] * (max_characters - 3)]
+
+
+def test_the_number_of_the_word_stands_in_front() -> None:
+    with_words, without = letters_of(50, has_words=True), letters_of(50)
+    types = ["the", "tide", "潮", "t" * 48, "t" * 60, "", "<oov>", *with_words.marks]
+    words = Vocabulary.from_words(WORDS, ("<bos>", "<eos>", "<oov>"))[0]
+    rows = with_words.char_ids(types)
+    assert rows[:, 1:].tolist() == without.char_ids(types).tolist()
+    assert rows[:, 0].tolist() == [
+        words.index("the"), 2, words.index("潮"), words.index("t" * 48), words.index("t" * 48), 2, 2, 0, 1
+    ]  # fmt: skip
+
+
+def test_the_row_is_one_longer_with_words() -> None:
+    assert (letters_of().row_length, letters_of(has_words=True).row_length) == (6, 7)
+    assert letters_of().char_ids([]).shape == (0, 6)
+    assert letters_of(has_words=True).char_ids([]).shape == (0, 7)
+
+
+@claim
+@given(st.lists(any_type), st.booleans())
+def test_every_letter_lies_in_its_table(types: list[str], has_words: bool) -> None:
+    spelling = letters_of(has_words=has_words)
+    rows = spelling.char_ids(types)
+    assert rows.shape == (len(types), spelling.row_length)
+    assert ((rows >= 0) & (rows < spelling.num_characters)).all()
+    assert (rows[:, has_words:] < len(LETTERS)).all()
+
+
+@claim
+@given(st.lists(any_type), st.booleans())
+def test_letters_are_spelled_alike_in_every_company(types: list[str], has_words: bool) -> None:
+    spelling = letters_of(has_words=has_words)
+    assert spelling.char_ids(types).tolist() == [spelling.char_ids([type_])[0].tolist() for type_ in types]
+
+
+def test_a_type_is_truncated_if_it_has_more_characters_than_a_row_has_places() -> None:
+    spelling = letters_of()
+    assert [spelling.is_truncated(type_) for type_ in ("", "thet", "潮👍潮👍", "thete")] == [False, False, False, True]
+
+
+def test_letters_and_words_decide_what_the_ids_mean() -> None:
+    assert list(letters_of().symbols) == LETTERS
+    assert list(letters_of(has_words=True).symbols)[: len(LETTERS)] == LETTERS
+    assert "the" in letters_of(has_words=True).symbols
+
+
+@pytest.mark.parametrize("mark", ["<bos>", "<eos>", "<oov>", "<pad>", "<bow>", "<eow>"])
+def test_letters_without_one_of_their_marks_are_refused(mark: str) -> None:
+    with pytest.raises(ModelError, match=f"no {mark}"):
+        LetterSpelling([letter for letter in LETTERS if letter != mark], 6, None)
+
+
+def test_a_letter_that_stands_twice_is_refused() -> None:
+    with pytest.raises(ModelError, match="twice"):
+        LetterSpelling([*LETTERS, "t"], 6, None)

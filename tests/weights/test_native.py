@@ -24,10 +24,9 @@ from lowtide.weights.native import (
     SOFTMAX,
     VOCABULARY,
     load_model,
-    load_softmax,
     save_model,
-    spelling_for,
 )
+from lowtide.weights.stored import spelling_for
 
 FIRST_TENSOR = "backward_lstm.layers.0.bias"
 
@@ -42,7 +41,7 @@ def test_saving_and_loading_changes_no_bit_of_the_network(saved: tiny.Saved) -> 
 
 
 def test_saving_and_loading_changes_no_bit_of_the_softmax(saved: tiny.Saved) -> None:
-    loaded = load_softmax(load_model(saved.folder))
+    loaded = load_model(saved.folder).load_softmax()
     assert torch.equal(loaded.weight, saved.softmax.weight) and torch.equal(loaded.bias, saved.softmax.bias)
 
 
@@ -62,14 +61,14 @@ def test_saving_and_loading_keeps_config_and_vocabulary(saved: tiny.Saved) -> No
 
 def test_saving_what_was_loaded_gives_the_same_bytes(saved: tiny.Saved, tmp_path: Path) -> None:
     loaded = load_model(saved.folder)
-    save_model(tmp_path / "again", loaded.config, loaded.vocabulary, loaded.bilm, load_softmax(loaded))
+    save_model(tmp_path / "again", loaded.config, loaded.vocabulary, loaded.bilm, loaded.load_softmax())
     for name in (CONFIG, MODEL, VOCABULARY, SOFTMAX):
         assert (tmp_path / "again" / name).read_bytes() == (saved.folder / name).read_bytes()
 
 
 def test_a_loaded_network_is_in_evaluation_mode(saved: tiny.Saved) -> None:
     loaded = load_model(saved.folder)
-    assert not loaded.bilm.training and not load_softmax(loaded).training
+    assert not loaded.bilm.training and not loaded.load_softmax().training
 
 
 def test_a_loaded_network_can_be_trained_further(saved: tiny.Saved) -> None:
@@ -146,8 +145,8 @@ def test_a_missing_file_is_named(copied: Path, name: str) -> None:
 
 def test_a_missing_softmax_is_named(copied: Path) -> None:
     (copied / SOFTMAX).unlink()
-    with pytest.raises(MissingPathError, match=re.escape(str(copied / SOFTMAX))):
-        load_softmax(load_model(copied))
+    with pytest.raises(ModelError, match=re.escape(f"{copied} (lowtide) has no softmax")):
+        load_model(copied).load_softmax()
 
 
 def test_a_truncated_file_of_weights_is_named(copied: Path) -> None:
@@ -261,7 +260,7 @@ def test_an_alphabet_of_another_size_is_named(saved_symbols: tiny.Saved, tmp_pat
 def test_a_softmax_of_another_vocabulary_is_named(copied_bytes: Path) -> None:
     one_type_more(copied_bytes)
     with pytest.raises(ModelError) as error:
-        load_softmax(load_model(copied_bytes))
+        load_model(copied_bytes).load_softmax()
     assert str(copied_bytes / SOFTMAX) in str(error.value)
     assert "bias is 13, config.json and vocabulary.txt say 14" in str(error.value)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -21,14 +22,15 @@ from lowtide.embeddings.inputs import Texts, as_sentence, as_sentences, parse_ma
 from lowtide.embeddings.language_model import LanguageModel
 from lowtide.embeddings.layers import choose_layers, pool
 from lowtide.embeddings.outputs import open_output
+from lowtide.embeddings.session import Session
 from lowtide.errors import ConfigError, InputError
-from lowtide.files import sha256
 from lowtide.model import LayerMix
 from lowtide.progress import progress
 from lowtide.text.batches import Document
-from lowtide.text.corpus import Corpus, as_documents
+from lowtide.text.corpus import Corpus, RawSentence, as_documents
 from lowtide.text.tokenize import Sentence, Token, Tokenizer, make_tokenizer, open_tokenizer
-from lowtide.weights.native import CONFIG, MODEL, StoredModel, load_model, load_softmax
+from lowtide.weights.native import load_model
+from lowtide.weights.stored import StoredModel
 
 
 class Elmo:
@@ -75,15 +77,24 @@ class Elmo:
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 of all that decides a vector: the weights, the sizes, the tokenizer, the symbols."""
+        """SHA-256 of all that decides a vector: the weights, the sizes, the tokenizer, the symbols.
+
+        It is that of the numbers, not of the files: a model has the same one in every format.
+        """
         config = self._stored.config
         decides: dict[str, Any] = {
-            "weights": sha256(self._stored.folder / MODEL),
-            "bilm": to_json(config.bilm),
+            "trunk": config.trunk,
+            "bilm": to_json(dataclasses.replace(config.bilm, dropout=0.0)),  # which is none but in training
             "tokenizer": to_json(config.tokenizer),
-            "symbols": self._stored.vocabulary.types if config.bilm.symbols else None,
+            "symbols": list(self._stored.spelling.symbols),
         }
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+        for name, tensor in sorted(self._stored.bilm.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            if name.endswith("char_embedding.weight") and not self._stored.letters:
+                tensor = tensor[1:]  # "no token here" is asked for by no spelling
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -91,7 +102,7 @@ class Elmo:
         try:
             return open_tokenizer(self._stored.config.tokenizer)
         except InputError as error:
-            raise ConfigError(f"{self._stored.folder / CONFIG}: {error}") from None
+            raise ConfigError(f"{self._stored.path}: {error}") from None
 
     def splitter(self, *, is_tokenized: bool) -> Callable[[str], Sentence]:
         """What cuts a text: the model's tokenizer, or white space if the text is cut already."""
@@ -106,14 +117,14 @@ class Elmo:
         """The network with its softmax: guesses and perplexity.
 
         Raises:
-            MissingPathError: if the model folder has no softmax.
+            ModelError: if the model has no softmax.
         """
-        softmax = load_softmax(self._stored).to(self.device)
+        softmax = self._stored.load_softmax().to(self.device)
         return LanguageModel(self._encoder, softmax, self._stored.vocabulary, self.tokenizer)
 
     def knows(self, type_: str) -> bool:
-        """Whether the type is in the model's vocabulary: seen often enough in training."""
-        return type_ in self._stored.vocabulary
+        """Whether the type is in the model's vocabulary: seen often enough in training; True where it has none."""
+        return self._stored.words is None or type_ in self._stored.words
 
     @overload
     def tokenize(self, sentences: str) -> Sentence: ...
@@ -247,8 +258,10 @@ class Elmo:
         layers: str | int = "mix",
         mix: LayerMix | None = None,
         pool: str | None = None,
+        keys: Literal["line", "id"] = "line",
         encoding: str = "utf-8",
         is_tokenized: bool = False,
+        stateful: int | None = None,
     ) -> int:
         """Write the vectors of files of text, of any size, in bounded memory.
 
@@ -263,27 +276,44 @@ class Elmo:
             layers: as in `embed`; ``all`` keeps every layer.
             mix: as in `embed`.
             pool: ``mean`` or ``max``: one vector a sentence.
+            keys: what sentences are called: by their number, or by the id of their FASTA record.
             encoding: of the files.
             is_tokenized: whether the tokens stand between spaces already.
+            stateful: rows of a batch whose state is carried to the next one, as the published tools did: for old
+                numbers only, see `Session`.
 
         Returns:
             How many sentences were written.
 
         Raises:
-            InputError: if a file cannot be read, or the ending of ``out`` names no format.
+            InputError: if a file cannot be read, the ending of ``out`` names no format, or a key is not there or
+                stands twice.
             WriteError: if ``out`` cannot be written.
         """
         inputs = [texts] if isinstance(texts, (str, Path)) else texts
         corpus = Corpus(inputs, encoding=encoding)
         split = self.splitter(is_tokenized=is_tokenized)
-        documents, shown = itertools.tee(  # holds a window of them
-            as_documents(corpus.numbered(), split, is_carried=self._stored.config.documents, keeps_empty=True)
+        residues = make_tokenizer("characters", language="en").split
+        raw, named = itertools.tee(corpus.numbered())  # holds a window of them
+        documents, shown = itertools.tee(
+            as_documents(
+                raw,
+                lambda text: (residues if corpus.is_fasta else split)(text),
+                is_carried=self._stored.config.documents,
+                keeps_empty=True,
+            )
         )
         sentences = itertools.chain.from_iterable(shown)
+        if stateful is None:
+            embedded = self._embed(documents, layers, mix)
+        else:
+            session = Session(self, rows=stateful)
+            embedded = session.embed_iter(itertools.chain.from_iterable(documents), layers=layers, mix=mix)
         count = num_truncated = 0
         with open_output(Path(out)) as writer, progress("embedding", total=None, unit="sentences") as bar:
-            for sentence, vectors in zip(sentences, self._embed(documents, layers, mix), strict=True):
-                writer.write(sentence, vectors if pool is None else _pooled(vectors, pool))
+            for origin, sentence, vectors in zip(named, sentences, embedded, strict=True):
+                key = str(count) if keys == "line" else _id_of(origin)
+                writer.write(key, sentence, vectors if pool is None else _pooled(vectors, pool))
                 bar.advance(1)
                 count += 1
                 num_truncated += self._stored.num_truncated(sentence)
@@ -292,7 +322,13 @@ class Elmo:
         return count
 
     def __repr__(self) -> str:
-        return f"Elmo({str(self._stored.folder)!r}, num_layers={self.num_layers}, width={self.width})"
+        return f"Elmo({str(self._stored.path)!r}, num_layers={self.num_layers}, width={self.width})"
+
+
+def _id_of(origin: RawSentence) -> str:
+    if not origin.id:
+        raise InputError(f"{origin.file}:{origin.line} has no id: only FASTA records have one, use keys by line")
+    return origin.id
 
 
 def _pooled(vectors: Vectors, how: str) -> Vectors:

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from lowtide.errors import InputError
-from lowtide.model import BiLM, Carry, States
+from lowtide.model import BiLM, Carry, States, Trunk
 from lowtide.model.recurrence import LayerState
 from lowtide.text.batches import Batch, Document, batch_of_documents
 from lowtide.text.characters import Spelling
 from lowtide.text.tokenize import Sentence
 
 
-def run_batch(bilm: BiLM, batch: Batch, carry: Carry | None = None) -> States:
-    """Run a biLM over a batch, on the device where its weights are.
+def run_batch(bilm: Trunk, batch: Batch, carry: Carry | None = None) -> States:
+    """Run a network over a batch, on the device where its weights are.
 
     Returns:
         The states of every position, boundaries among them.
@@ -90,7 +90,7 @@ class Encoder(nn.Module):
         spelling: how its types are written.
     """
 
-    def __init__(self, bilm: BiLM, spelling: Spelling) -> None:
+    def __init__(self, bilm: Trunk, spelling: Spelling) -> None:
         super().__init__()
         self.bilm = bilm
         self.spelling = spelling

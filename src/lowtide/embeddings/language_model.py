@@ -115,9 +115,8 @@ class LanguageModel:
 
     def _likeliest(self, states: Tensor, top: int) -> list[list[Guess]]:
         probabilities, indices = torch.softmax(self._softmax.logits(states), dim=-1).topk(top)
-        types = self._vocabulary.types
         return [
-            [Guess(types[index], probability) for index, probability in zip(*row, strict=True)]
+            [Guess(self._vocabulary.shown(index), probability) for index, probability in zip(*row, strict=True)]
             for row in zip(indices.tolist(), probabilities.tolist(), strict=True)
         ]
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, overload
 
 from lowtide.embeddings.elmo import Elmo
-from lowtide.errors import MissingPathError, ModelError, nearest
+from lowtide.embeddings.session import Session
+from lowtide.errors import InputError, MissingPathError, ModelError, nearest
+from lowtide.text.tokenize import TokenizerConfig, make_tokenizer
+from lowtide.weights import native
+from lowtide.weights.catalogue import Published, published
+from lowtide.weights.fetching import fetch
 from lowtide.weights.native import CONFIG, MODEL, read_config
+from lowtide.weights.reading import open_source, recognise
+from lowtide.weights.stored import StoredModel
 
-KINDS: dict[str, Callable[..., Elmo]] = {"elmo": Elmo.open}
-"""The ``kind`` of a model folder, and what opens it."""
+KINDS: dict[str, Callable[[Path], StoredModel]] = {"elmo": native.load_model}
+"""The ``kind`` of a model folder of ours, and what reads it."""
 
 
 def shipped_model(name: str) -> Path | None:
@@ -19,37 +28,132 @@ def shipped_model(name: str) -> Path | None:
     return folder if name.isidentifier() and (folder / CONFIG).is_file() else None
 
 
-def load(model: str | Path, *, device: str = "auto") -> Elmo:
-    """Open a model.
+@overload
+def load(
+    model: str | Path,
+    *,
+    weights: str | Path | None = None,
+    vocabulary: str | Path | None = None,
+    token_cache: str | Path | None = None,
+    tokenizer: str | None = None,
+    language: str | None = None,
+    stateful: Literal[False] = False,
+    device: str = "auto",
+) -> Elmo: ...
+@overload
+def load(
+    model: str | Path,
+    *,
+    weights: str | Path | None = None,
+    vocabulary: str | Path | None = None,
+    token_cache: str | Path | None = None,
+    tokenizer: str | None = None,
+    language: str | None = None,
+    stateful: Literal[True],
+    device: str = "auto",
+) -> Session: ...
+def load(
+    model: str | Path,
+    *,
+    weights: str | Path | None = None,
+    vocabulary: str | Path | None = None,
+    token_cache: str | Path | None = None,
+    tokenizer: str | None = None,
+    language: str | None = None,
+    stateful: bool = False,
+    device: str = "auto",
+) -> Elmo | Session:
+    """Open a model of any format: what lies there decides how it is read.
 
     Args:
-        model: a model folder; or the name of a model that ships with lowtide, if no such path is there.
+        model: a path, if there is something: a folder or a zip, an options file, a weight file, a checkpoint. Else
+            the name of a model that ships with lowtide, or that was published: see `models`. A published one is
+            fetched once, and only when it is named here.
+        weights: the weight file, where it does not lie beside the options file.
+        vocabulary: a list of words, one a line, for models of words.
+        token_cache: an HDF5 file with the vectors of these words, computed already.
+        tokenizer: ``words``, ``characters`` or ``whitespace``: what raw text is cut with. Our own folders know that;
+            published models were trained on text that was cut already, mostly into words.
+        language: of raw text, for the tokenizer.
+        stateful: whether to remember the state from call to call, as the published tools did: see `Session`.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 
     Raises:
-        MissingPathError: if there is no such folder, or a file is missing in it.
-        ModelError: if it is no model folder, a damaged one, or one whose training has not ended.
+        MissingPathError: if there is no such path or name, or a file is missing.
+        ModelError: if it is no model, a damaged one, one whose training has not ended, or more than one.
+        InputError: if the tokenizer or the language is unknown.
     """
-    folder = Path(model)
-    if not folder.exists():
-        folder = shipped_model(str(model)) or folder
-    if not folder.is_dir():
-        found = "is no folder" if folder.exists() else "is not there"
-        raise MissingPathError(
-            f"{model} {found}: expected a model folder, as `lowtide pretrain TEXT --out {folder.name}` makes"
-        )
-    if _is_unfinished(folder):
+    stored = read(
+        model, weights=weights, vocabulary=vocabulary, token_cache=token_cache, tokenizer=tokenizer, language=language
+    )
+    elmo = Elmo(stored, device=device)
+    return Session(elmo) if stateful else elmo
+
+
+def read(
+    model: str | Path,
+    *,
+    weights: str | Path | None = None,
+    vocabulary: str | Path | None = None,
+    token_cache: str | Path | None = None,
+    tokenizer: str | None = None,
+    language: str | None = None,
+) -> StoredModel:
+    """Read a model of any format, to be opened or converted; see `load`."""
+    others = {"weights": weights, "vocabulary": vocabulary, "token_cache": token_cache}
+    stored = _read(str(model), **{name: None if file is None else Path(file) for name, file in others.items()})
+    if tokenizer is None and language is None:
+        return stored
+    known = stored.config.tokenizer
+    wanted = make_tokenizer(tokenizer or known.name, language=language or known.language).config
+    return dataclasses.replace(stored, config=dataclasses.replace(stored.config, tokenizer=wanted))
+
+
+def models() -> list[Published]:
+    """The published models that `load` knows by name; nothing is fetched."""
+    return list(published().values())
+
+
+def _read(model: str, **others: Path | None) -> StoredModel:
+    path, tokenizer = _find(model)
+    if path.is_dir() and _is_unfinished(path):
         raise ModelError(
             f"{model} holds a training that has not ended: go on with `lowtide pretrain ... --out {model} --resume`"
         )
-    if not (folder / CONFIG).is_file():
-        raise ModelError(f"{model} is no model folder: it holds no {CONFIG}")
-    kind = read_config(folder).get("kind")
+    source = open_source(path, **others)
+    format_ = recognise(source)
+    for name, file in others.items():
+        if file is not None and name not in format_.takes:
+            raise InputError(f"{model} ({format_.name}) takes no {name}: leave it out")
+    if format_.name != native.NAME or not source.path.is_dir():
+        return format_.read(source, tokenizer)
+    kind = read_config(source.path).get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ModelError(
-            f"{folder / CONFIG}: found kind {kind!r}.{nearest(str(kind), KINDS)} Known: {', '.join(KINDS)}"
+            f"{source.path / CONFIG}: found kind {kind!r}.{nearest(str(kind), KINDS)} Known: {', '.join(KINDS)}"
         )
-    return KINDS[kind](folder, device=device)
+    return KINDS[kind](source.path)
+
+
+def _find(model: str) -> tuple[Path, TokenizerConfig]:
+    """Where a model lies, and what raw text is cut with if its files do not say."""
+    path = Path(model)
+    tokenizer = make_tokenizer("words", language="en").config
+    try:
+        if path.exists() or path.with_name(f"{path.name}.index").exists():
+            return path, tokenizer
+    except (OSError, ValueError):  # a text rather than a path
+        raise MissingPathError(f"{model[:60]!r} is no path, and no name of a model") from None
+    shipped, known = shipped_model(model), published().get(model.lower())
+    if shipped is not None:
+        return shipped, tokenizer
+    if known is not None:
+        words = make_tokenizer(known.tokenizer.name, language=known.tokenizer.language).config
+        return known.path_in(fetch(known)), words
+    raise MissingPathError(
+        f"{model} is not there, and no published model has this name.{nearest(model, published())} Expected a model, "
+        f"as `lowtide pretrain TEXT --out {path.name}` makes; published ones are listed by `lowtide models`"
+    )
 
 
 def _is_unfinished(folder: Path) -> bool:

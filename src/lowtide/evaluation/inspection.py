@@ -1,4 +1,4 @@
-"""What a model folder holds, without trusting its card."""
+"""What a model holds, without trusting its card."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from lowtide.config import to_json
 from lowtide.embeddings.elmo import Elmo
 from lowtide.messages import say
-from lowtide.weights.native import SOFTMAX
 
 
 @dataclass(frozen=True)
 class Inspection:
     """The facts of a model."""
 
-    folder: str
+    path: str
+    format: str
     kind: str
     preset: str | None
     tokenizer: str
@@ -25,19 +25,18 @@ class Inspection:
     """Of the biLM; the softmax not counted."""
     parameters: dict[str, int]
     """By part."""
-    vocabulary_size: int
+    vocabulary_size: int | None
+    """None if the model has no vocabulary."""
     has_softmax: bool
     checksum: str
     config: dict[str, Any]
     card: str
-    """The text of ``README.md``, or nothing."""
+    """What its makers say of it, or nothing."""
 
     def lines(self) -> list[str]:
         """For reading, in the language that was chosen; the card not among them."""
         return [
-            say(
-                "model       {folder} ({kind}, preset {preset})", folder=self.folder, kind=self.kind, preset=self.preset
-            ),
+            say("model       {path} ({format}, {kind})", path=self.path, format=self.format, kind=self.kind),
             say("tokenizer   {name}, {language}, version {version}", **self.config["tokenizer"]),
             say(
                 "layers      {layers} of width {width}; layer 0 is before any context",
@@ -49,24 +48,29 @@ class Inspection:
                 number=self.num_parameters,
                 parts=", ".join(f"{name} {count:,}" for name, count in self.parameters.items()),
             ),
-            say(
-                "vocabulary  {types:,} types, with a softmax"
-                if self.has_softmax
-                else "vocabulary  {types:,} types, without a softmax",
-                types=self.vocabulary_size,
-            ),
+            self._vocabulary_line(),
             say("checksum    {checksum}", checksum=self.checksum),
         ]
+
+    def _vocabulary_line(self) -> str:
+        if self.vocabulary_size is None:
+            return say("vocabulary  none, and no softmax: it cannot guess")
+        told = (
+            "vocabulary  {types:,} types, with a softmax"
+            if self.has_softmax
+            else "vocabulary  {types:,} types, without a softmax"
+        )
+        return say(told, types=self.vocabulary_size)
 
 
 def inspect(elmo: Elmo) -> Inspection:
     """Look at a model."""
     stored = elmo.stored
-    card = stored.folder / "README.md"
     tokenizer = stored.config.tokenizer
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in stored.bilm.named_children()}
     return Inspection(
-        folder=str(stored.folder),
+        path=str(stored.path),
+        format=stored.format,
         kind=stored.config.kind,
         preset=stored.config.preset,
         tokenizer=f"{tokenizer.name}, {tokenizer.language}, version {tokenizer.version}",
@@ -74,9 +78,9 @@ def inspect(elmo: Elmo) -> Inspection:
         width=elmo.width,
         num_parameters=sum(parts.values()),
         parameters=parts,
-        vocabulary_size=len(stored.vocabulary),
-        has_softmax=(stored.folder / SOFTMAX).is_file(),
+        vocabulary_size=None if stored.words is None else len(stored.words),
+        has_softmax=stored.read_softmax is not None,
         checksum=elmo.checksum,
         config=to_json(stored.config),
-        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+        card=stored.card,
     )

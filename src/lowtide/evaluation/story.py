@@ -119,7 +119,7 @@ def look(elmo: Elmo, text: Path, language: Language) -> LanguageStory:
         text: the file it was trained on, a paragraph a line.
         language: of the text.
     """
-    model = elmo.stored.folder
+    model = elmo.stored.path
     log = [json.loads(line) for line in (model / "training.jsonl").read_text(encoding="utf-8").splitlines()]
     held_out = [entry for entry in log if "valid_forward" in entry]
     sentences = [elmo.tokenizer.split(raw.text) for raw in Corpus([text], lines="paragraph").sentences()]

@@ -11,6 +11,7 @@ from rich.text import Text
 from lowtide.embeddings.language_model import PositionGuesses
 from lowtide.evaluation.comparison import Comparison, layer_name
 from lowtide.messages import say
+from lowtide.weights.catalogue import Published
 
 
 def print_comparison(found: Comparison) -> None:
@@ -44,4 +45,41 @@ def print_guesses(places: Sequence[PositionGuesses]) -> None:
             for side in (place.from_left, place.from_right)
         )
         table.add_row(token, *(Text(side) for side in sides))
+    Console().print(table)
+
+
+def print_models(records: Sequence[Published]) -> None:
+    """A line for every published model: its name, its language, and what it is."""
+    table = Table(box=None)
+    table.add_column(say("name"), no_wrap=True)
+    table.add_column(say("language"), no_wrap=True)
+    table.add_column(say("what it is"))
+    for record in records:
+        table.add_row(*map(Text, (record.name, record.language, record.about)))
+    Console().print(table)
+
+
+def print_model(record: Published) -> None:
+    """All that is known of one published model."""
+    table = Table(box=None, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    unknown = say("not known")
+    facts = {
+        say("name"): record.name,
+        say("what it is"): record.about,
+        say("language"): record.language,
+        say("parameters"): unknown if record.parameters is None else f"{record.parameters:,}",
+        say("bytes"): unknown if record.size is None else f"{record.size:,}",
+        say("licence"): record.licence,
+        say("citation"): record.citation,
+        say("described at"): record.page,
+        say("notes"): record.notes,
+    }
+    for name, fact in facts.items():
+        if fact:
+            table.add_row(Text(name), Text(fact))
+    for file in record.files:
+        checksum = f"SHA-256 {file.sha256}" if file.sha256 else say("no checksum is known")
+        table.add_row(Text(say("file")), Text("\n".join([file.name, checksum, *file.urls])))
     Console().print(table)

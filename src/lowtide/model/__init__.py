@@ -1,7 +1,8 @@
 """Numbers to numbers: knows no text and no files."""
 
-from lowtide.model.bilm import BiLM, BiLMConfig, Carry, States
-from lowtide.model.char_cnn import CharCNN, CharCNNConfig, SymbolConfig, SymbolEmbedding
+from lowtide.model.bilm import BiLM, BiLMConfig, Carry, States, Trunk
+from lowtide.model.char_cnn import CharCNN, CharCNNConfig, SymbolConfig, SymbolEmbedding, SymbolsAndCharacters
+from lowtide.model.joint_lstm import JointLSTM
 from lowtide.model.layer_mix import LayerMix
 from lowtide.model.lstm import LSTMConfig
 from lowtide.model.softmax import Candidates, LogUniformSampler, Softmax
@@ -13,6 +14,7 @@ __all__ = [
     "Carry",
     "CharCNN",
     "CharCNNConfig",
+    "JointLSTM",
     "LSTMConfig",
     "LayerMix",
     "LogUniformSampler",
@@ -20,4 +22,6 @@ __all__ = [
     "States",
     "SymbolConfig",
     "SymbolEmbedding",
+    "SymbolsAndCharacters",
+    "Trunk",
 ]

@@ -14,14 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from lowtide.errors import ConfigError
-from lowtide.model.char_cnn import CharCNN, CharCNNConfig, SymbolConfig, SymbolEmbedding
+from lowtide.model.char_cnn import CharCNN, CharCNNConfig, SymbolConfig, SymbolEmbedding, SymbolsAndCharacters
 from lowtide.model.lstm import LSTMConfig, LSTMStack
 from lowtide.model.recurrence import LayerState, PackedSteps
+
+_WIDEST = 1 << 20
+_MOST_PARTS = 1000
+_MOST_SYMBOLS = 1 << 30
+"""Far beyond any network: what is larger is a mistake, or a trap."""
 
 
 @dataclass(frozen=True)
 class BiLMConfig:
-    """What a biLM is made of. One of ``char_cnn`` and ``symbols`` is given."""
+    """What a network is made of. At least one of ``char_cnn`` and ``symbols`` is given."""
 
     lstm: LSTMConfig
     char_cnn: CharCNNConfig | None = None
@@ -33,43 +38,68 @@ class BiLMConfig:
         """Refuse what cannot be built.
 
         Raises:
-            ConfigError: if both or neither token network is given, or sizes are not positive or do not fit.
+            ConfigError: if no token network is given, or sizes are not positive or do not fit.
         """
-        if (self.char_cnn is None) == (self.symbols is None):
-            raise ConfigError("a biLM has one token network: give char_cnn or symbols")
-        if min(self.lstm.cell_width, self.lstm.width, self.lstm.num_layers) < 1:
-            raise ConfigError(f"sizes of an LSTM are at least 1, found {self.lstm}")
-        if self.lstm.width > self.lstm.cell_width:
-            raise ConfigError(
-                f"token vectors of width {self.lstm.width} over cells of {self.lstm.cell_width}: a state is never "
-                "wider than its cell, and all layers have one width"
-            )
-        for name, clip in (("cell_clip", self.lstm.cell_clip), ("projection_clip", self.lstm.projection_clip)):
-            if clip is not None and not clip > 0:
-                raise ConfigError(f"{name} is {clip}, expected more than 0, or null")
-        if (
-            self.char_cnn is not None
-            and not self.char_cnn.has_projection
-            and self.char_cnn.num_filters != self.lstm.width
-        ):
-            raise ConfigError(
-                f"without a projection the {self.char_cnn.num_filters} filters are the token vector, "
-                f"which has width {self.lstm.width}"
-            )
-        network = self.char_cnn
-        if network is not None:
-            if min(network.embedding_width, *(size for pair in network.filters for size in pair), 1) < 1:
-                raise ConfigError(
-                    f"embedding_width is {network.embedding_width} and filters are {network.filters}, "
-                    "expected at least 1 everywhere"
-                )
-            if not network.filters or network.num_highways < 0 or network.max_characters < 3:
-                raise ConfigError(
-                    f"found filters {network.filters}, num_highways {network.num_highways}, max_characters "
-                    f"{network.max_characters}: expected one filter or more, 0 highways or more, 3 characters or more"
-                )
+        self._check_lstm()
+        if self.char_cnn is None and self.symbols is None:
+            raise ConfigError("a biLM has a token network: give char_cnn, symbols or both")
+        if self.char_cnn is not None:
+            self._check_characters(self.char_cnn)
+        if self.symbols is not None:
+            self._check_symbols(self.symbols)
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout is {self.dropout}, expected 0 up to 1")
+
+    def _check_lstm(self) -> None:
+        lstm = self.lstm
+        if min(lstm.cell_width, lstm.width, lstm.num_layers) < 1:
+            raise ConfigError(f"sizes of an LSTM are at least 1, found {lstm}")
+        if max(lstm.cell_width, lstm.width) > _WIDEST or lstm.num_layers > _MOST_PARTS:
+            raise ConfigError(f"sizes of an LSTM are at most {_WIDEST}, its layers {_MOST_PARTS}, found {lstm}")
+        if lstm.state_width != lstm.width:
+            raise ConfigError(
+                f"token vectors of width {lstm.width} over cells of {lstm.cell_width} without a projection: "
+                "all layers have one width"
+            )
+        for name, clip in (("cell_clip", lstm.cell_clip), ("projection_clip", lstm.projection_clip)):
+            if clip is not None and not clip > 0:
+                raise ConfigError(f"{name} is {clip}, expected more than 0, or null")
+
+    def _check_characters(self, network: CharCNNConfig) -> None:
+        sizes = (network.num_characters, network.embedding_width, *(size for pair in network.filters for size in pair))
+        if min(sizes) < 1:
+            raise ConfigError(
+                f"embedding_width is {network.embedding_width} and filters are {network.filters}, "
+                "expected at least 1 everywhere"
+            )
+        if not network.filters or network.num_highways < 0 or network.max_characters < 3:
+            raise ConfigError(
+                f"found filters {network.filters}, num_highways {network.num_highways}, max_characters "
+                f"{network.max_characters}: expected one filter or more, 0 highways or more, 3 characters or more"
+            )
+        if max(*sizes[1:], network.num_filters, network.max_characters) > _WIDEST or sizes[0] > _MOST_SYMBOLS:
+            raise ConfigError(f"sizes of a character network are at most {_WIDEST}, found {network}")
+        if max(len(network.filters), network.num_highways) > _MOST_PARTS:
+            raise ConfigError(f"a character network has at most {_MOST_PARTS} filters and highways, found {network}")
+        if network.widest_filter > network.max_characters:
+            raise ConfigError(
+                f"a filter over {network.widest_filter} characters has no place in a row of {network.max_characters}"
+            )
+        if not network.has_projection and (self.symbols is not None or network.num_filters != self.lstm.width):
+            raise ConfigError(
+                f"without a projection the {network.num_filters} filters are the token vector, "
+                f"which has width {self.lstm.width}"
+            )
+
+    def _check_symbols(self, symbols: SymbolConfig) -> None:
+        if symbols.num_symbols < 1 or (symbols.embedding_width is not None and symbols.embedding_width < 1):
+            raise ConfigError(f"sizes of symbols are at least 1, found {symbols}")
+        if symbols.num_symbols > _MOST_SYMBOLS or (symbols.embedding_width or 0) > _WIDEST:
+            raise ConfigError(f"found {symbols}, expected at most {_MOST_SYMBOLS} symbols of width {_WIDEST}")
+        if symbols.max_letters is not None and not 0 < symbols.max_letters <= _WIDEST:
+            raise ConfigError(f"max_letters is {symbols.max_letters}, expected 1 to {_WIDEST}, or null")
+        if self.char_cnn is not None and symbols.embedding_width is None:
+            raise ConfigError("symbols beside characters have an embedding_width of their own, found none")
 
 
 @dataclass(frozen=True)
@@ -111,23 +141,54 @@ class States:
         return self.layers[..., self.layers.shape[-1] // 2 :]
 
 
-class BiLM(nn.Module):
+class Trunk(nn.Module):
     """Spelled types and their places to the states of every layer.
 
     It has no softmax: embedding never loads the largest matrix. It has no memory: the same row
     gives the same states alone, in any batch and in any order.
     """
 
+    token_network: CharCNN | SymbolEmbedding | SymbolsAndCharacters
+
     def __init__(self, config: BiLMConfig) -> None:
         super().__init__()
         self.config = config
         width = config.lstm.width
-        self.token_network: CharCNN | SymbolEmbedding
-        if config.char_cnn is not None:
-            self.token_network = CharCNN(config.char_cnn, width)
-        else:
+        if config.char_cnn is None:
             assert config.symbols is not None
             self.token_network = SymbolEmbedding(config.symbols, width)
+        elif config.symbols is None:
+            self.token_network = CharCNN(config.char_cnn, width)
+        else:
+            self.token_network = SymbolsAndCharacters(config.symbols, config.char_cnn, width)
+
+    @property
+    def num_layers(self) -> int:
+        """Layer 0 counts."""
+        raise NotImplementedError
+
+    @property
+    def width(self) -> int:
+        """Of every layer: twice that of one direction."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        type_char_ids: Tensor,
+        type_index: Tensor,
+        starts: Tensor,
+        lengths: Tensor,
+        carry: Carry | None = None,
+    ) -> States:
+        """Run both directions over a batch; see `BiLM.forward`."""
+        raise NotImplementedError
+
+
+class BiLM(Trunk):
+    """The published network: two stacks of LSTMs, one for each direction, that never meet."""
+
+    def __init__(self, config: BiLMConfig) -> None:
+        super().__init__(config)
         self.forward_lstm = LSTMStack(config.lstm, dropout=config.dropout)
         self.backward_lstm = LSTMStack(config.lstm, dropout=config.dropout)
 

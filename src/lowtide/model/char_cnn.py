@@ -2,11 +2,13 @@
 
 `CharCNN` follows Kim et al. (2016), "Character-aware neural language models", in the form that
 Peters et al. (2018) trained: convolutions over characters, max over positions, highways, and a
-projection. `SymbolEmbedding` serves alphabets so small that a type is a character.
+projection. `SymbolEmbedding` serves alphabets so small that a type is a character, and models that
+were trained on words. `SymbolsAndCharacters` looks at both (Che et al. 2018).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -46,12 +48,21 @@ class CharCNNConfig:
         """The width before the projection."""
         return sum(count for _, count in self.filters)
 
+    @property
+    def widest_filter(self) -> int:
+        """The most characters that a filter sees at once."""
+        return max(chars for chars, _ in self.filters)
+
 
 @dataclass(frozen=True)
 class SymbolConfig:
-    """Size of a `SymbolEmbedding`."""
+    """Sizes of a `SymbolEmbedding`."""
 
     num_symbols: int
+    embedding_width: int | None = None
+    """Of what is looked up; a projection makes a token vector of it. None: the token vector itself is looked up."""
+    max_letters: int | None = None
+    """How many letters of a longer symbol are looked up; None: all."""
 
 
 class Highway(nn.Module):
@@ -101,12 +112,7 @@ class CharCNN(nn.Module):
         for convolution in self.convolutions:
             self._init_convolution(convolution)
         self.highways = nn.ModuleList(Highway(config.num_filters) for _ in range(config.num_highways))
-        self.projection: nn.Module = nn.Identity()
-        if config.has_projection:
-            projection = nn.Linear(config.num_filters, width)
-            nn.init.normal_(projection.weight, std=1 / math.sqrt(config.num_filters))
-            nn.init.zeros_(projection.bias)
-            self.projection = projection
+        self.projection = _projection(config.num_filters, width) if config.has_projection else nn.Identity()
 
     def _init_convolution(self, convolution: nn.Module) -> None:
         assert isinstance(convolution, nn.Conv1d) and convolution.bias is not None
@@ -126,6 +132,11 @@ class CharCNN(nn.Module):
         Returns:
             (types, width).
         """
+        vectors: Tensor = self.projection(self.features(type_char_ids))
+        return vectors
+
+    def features(self, type_char_ids: Tensor) -> Tensor:
+        """What is projected: (types, chars) to (types, filters)."""
         type_char_ids = self._without_repeated_end(type_char_ids)
         characters = self.char_embedding(type_char_ids).transpose(1, 2)  # (types, embedding, chars)
         activation = torch.relu if self.config.activation == "relu" else torch.tanh
@@ -135,8 +146,7 @@ class CharCNN(nn.Module):
         features = torch.cat(answers, dim=1)  # (types, filters)
         for highway in self.highways:
             features = highway(features)
-        vectors: Tensor = self.projection(features)
-        return vectors
+        return features
 
     def _without_repeated_end(self, type_char_ids: Tensor) -> Tensor:
         """Leave out the places where every row only repeats its padding.
@@ -146,25 +156,58 @@ class CharCNN(nn.Module):
         """
         differs = (type_char_ids != type_char_ids[:, -1:]).any(dim=0)  # (chars,)
         used = int(differs.nonzero()[-1]) + 1 if bool(differs.any()) else 0
-        widest = max(chars for chars, _ in self.config.filters)
-        return type_char_ids[:, : used + widest]
+        return type_char_ids[:, : used + self.config.widest_filter]
 
 
 class SymbolEmbedding(nn.Module):
-    """One vector a symbol, looked up: for alphabets in which a type is not made of characters.
+    """One vector a symbol, looked up: for alphabets in which a type is not made of characters, and for words.
 
     Args:
-        config: the number of symbols.
-        width: of the vectors.
+        config: the sizes.
+        width: of the vectors that come out.
     """
 
     def __init__(self, config: SymbolConfig, width: int) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.num_symbols, width)
+        self.embedding = nn.Embedding(config.num_symbols, config.embedding_width or width)
         nn.init.normal_(self.embedding.weight, std=0.5)
+        self.projection = _projection(config.embedding_width, width) if config.embedding_width else nn.Identity()
 
     def forward(self, type_char_ids: Tensor) -> Tensor:
         """(types, 1) symbol indices to (types, width)."""
-        vectors: Tensor = self.embedding(type_char_ids[:, 0])
+        vectors: Tensor = self.projection(self.embedding(type_char_ids[:, 0]))
         return vectors
+
+
+class SymbolsAndCharacters(nn.Module):
+    """What is known of a type as a whole, and what its characters tell, concatenated and projected.
+
+    The token network of ELMoForManyLangs: Che et al. (2018), https://arxiv.org/abs/1807.03121.
+
+    Args:
+        symbols: with an embedding width of their own.
+        characters: the sizes.
+        width: of the vectors that come out.
+    """
+
+    def __init__(self, symbols: SymbolConfig, characters: CharCNNConfig, width: int) -> None:
+        super().__init__()
+        assert symbols.embedding_width is not None
+        self.embedding = nn.Embedding(symbols.num_symbols, symbols.embedding_width)
+        nn.init.normal_(self.embedding.weight, std=0.5)
+        self.characters = CharCNN(dataclasses.replace(characters, has_projection=False), width)
+        self.projection = _projection(symbols.embedding_width + characters.num_filters, width)
+
+    def forward(self, type_char_ids: Tensor) -> Tensor:
+        """(types, 1 + chars), the symbol first, to (types, width)."""
+        symbols = self.embedding(type_char_ids[:, 0])
+        vectors: Tensor = self.projection(torch.cat([symbols, self.characters.features(type_char_ids[:, 1:])], dim=1))
+        return vectors
+
+
+def _projection(input_width: int, width: int) -> nn.Linear:
+    projection = nn.Linear(input_width, width)
+    nn.init.normal_(projection.weight, std=1 / math.sqrt(input_width))
+    nn.init.zeros_(projection.bias)
+    return projection

@@ -56,18 +56,41 @@ class LayerMix(nn.Module):
         """
         if len(layers) != len(self.layer_scalars):
             raise ShapeError(f"found {len(layers)} layers, this mix is of {len(self.layer_scalars)} (layer 0 counts)")
-        normed = self._normed(layers, mask)
-        mixed: Tensor = self.gamma * torch.tensordot(self.weights.to(normed.dtype), normed, dims=1)
-        return mixed * mask[..., None]
+        return mix_layers(self._normed(layers, mask), self.layer_scalars, self.gamma) * mask[..., None]
 
     def _normed(self, layers: Tensor, mask: Tensor) -> Tensor:
         if self.layer_norm == "token":
             normed: Tensor = nn.functional.layer_norm(layers, layers.shape[-1:], eps=1e-12)
             return normed
-        if self.layer_norm == "published":
-            kept = mask[..., None].to(layers.dtype)  # (batch, tokens, 1)
-            count = kept.sum() * layers.shape[-1]
-            mean = (layers * kept).sum(dim=(1, 2, 3), keepdim=True) / count
-            variance = (((layers - mean) * kept) ** 2).sum(dim=(1, 2, 3), keepdim=True) / count
-            return (layers - mean) / torch.sqrt(variance + 1e-12)
-        return layers
+        return norm_as_published(layers, mask) if self.layer_norm == "published" else layers
+
+
+def mix_layers(layers: Tensor, layer_scalars: Tensor, gamma: Tensor) -> Tensor:
+    """The equation itself.
+
+    Args:
+        layers: (layers, ...), layer 0 first.
+        layer_scalars: (layers,)
+        gamma: one number.
+
+    Returns:
+        (...)
+    """
+    weights = torch.softmax(layer_scalars, dim=0)
+    mixed: Tensor = gamma * torch.tensordot(weights.to(layers.dtype), layers, dims=1)
+    return mixed
+
+
+def norm_as_published(layers: Tensor, mask: Tensor) -> Tensor:
+    """Every layer to mean 0 and variance 1 over all tokens of the batch, the others shifted and scaled alike.
+
+    Args:
+        layers: (layers, ..., width)
+        mask: (...), true where there is a token.
+    """
+    kept = mask[..., None].to(layers.dtype)
+    within = tuple(range(1, layers.dim()))
+    count = kept.sum() * layers.shape[-1]
+    mean = (layers * kept).sum(dim=within, keepdim=True) / count
+    variance = (((layers - mean) * kept) ** 2).sum(dim=within, keepdim=True) / count
+    return (layers - mean) / torch.sqrt(variance + 1e-12)

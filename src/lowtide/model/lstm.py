@@ -40,11 +40,13 @@ class LSTMConfig:
     """[lstm.use_skip_connections] From the second layer up: the input is added to the output."""
     forget_bias: float = 1.0
     """Added to the forget gate at run time; it is not in the stored bias."""
+    has_projection: bool | None = None
+    """Whether the cell's output is projected. None: if the state is narrower than the cell, as published."""
 
     @property
     def is_projected(self) -> bool:
-        """Whether the state is narrower than the cell; if not, there is no projection at all."""
-        return self.width < self.cell_width
+        """Whether there is a projection; if not, the state is as wide as the cell."""
+        return self.width < self.cell_width if self.has_projection is None else self.has_projection
 
     @property
     def state_width(self) -> int:

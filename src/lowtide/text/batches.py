@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lowtide.text.characters import CharIds, Spelling
 from lowtide.text.shards import END_ROW, START_ROW, PreparedCorpus
 from lowtide.text.tokenize import Sentence
-from lowtide.text.vocabulary import END_INDEX, SENTENCE_END, SENTENCE_START, START_INDEX
+from lowtide.text.vocabulary import END_INDEX, START_INDEX
 
 NO_TARGET = -1
 
@@ -88,9 +88,9 @@ def batch_of_documents(documents: Sequence[Document], spelling: Spelling) -> tup
     """One row a document: its sentences, each between its boundaries; the state starts once.
 
     Returns:
-        The batch, and the types in it in the order of ``type_char_ids``: ``<S>`` and ``</S>`` first.
+        The batch, and the types in it in the order of ``type_char_ids``: the marks of a sentence first.
     """
-    index = {SENTENCE_START: 0, SENTENCE_END: 1}
+    index = {mark: number for number, mark in enumerate(spelling.marks)}
     lengths = np.array([num_positions(document) for document in documents], dtype=np.int64)
     type_index = np.zeros((len(documents), int(lengths.max(initial=2))), dtype=np.int64)
     for row, document in zip(type_index, documents, strict=True):

@@ -1,4 +1,4 @@
-"""How a type is spelled in numbers: ELMo's byte table, or one symbol a type.
+"""How a type is spelled in numbers: ELMo's byte table, one symbol a type, or the letters of a dictionary.
 
 The byte table is the published one (bilm-tf, ``UnicodeCharsVocabulary``): a token is the marks
 and bytes ``[word start, bytes…, word end, pad…]``, and 1 is added to every id, so that 0 is free
@@ -13,8 +13,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lowtide.errors import ConfigError
-from lowtide.text.vocabulary import SENTENCE_END, SENTENCE_START, Vocabulary
+from lowtide.errors import ConfigError, ModelError
+from lowtide.text.vocabulary import (
+    END_INDEX,
+    FOREIGN_SPECIALS,
+    SENTENCE_END,
+    SENTENCE_START,
+    START_INDEX,
+    Vocabulary,
+)
 
 # The table after the shift by one: 1-256 are the bytes 0-255.
 NO_TOKEN = 0
@@ -44,6 +51,14 @@ class Spelling(Protocol):
     def char_ids(self, types: Sequence[str]) -> CharIds:
         """The rows of these types: (types, chars)."""
 
+    @property
+    def marks(self) -> tuple[str, str]:
+        """The types that stand before and behind a sentence."""
+
+    @property
+    def symbols(self) -> Sequence[str]:
+        """What the ids stand for where the model itself says it; nothing for the byte table."""
+
     def is_truncated(self, type_: str) -> bool:
         """Whether the row of this type does not hold all of it."""
 
@@ -64,6 +79,8 @@ class ByteSpelling:
             raise ConfigError(f"max_characters is {max_characters}: a row needs two marks and a byte")
         self.row_length = max_characters
         self.num_characters = NUM_BYTE_CHARACTERS
+        self.marks = (SENTENCE_START, SENTENCE_END)
+        self.symbols: Sequence[str] = ()
 
     def char_ids(self, types: Sequence[str]) -> CharIds:
         """The rows of these types: (types, max_characters), ids 1 to 261."""
@@ -94,18 +111,79 @@ class SymbolSpelling:
     """One symbol a type, for small alphabets (residues, events, characters): its vocabulary index.
 
     A type outside the vocabulary is spelled ``<UNK>``.
+
+    Args:
+        vocabulary: of the symbols.
+        max_letters: a longer type is cut before it is looked up; None: never.
     """
 
     row_length = 1
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, max_letters: int | None = None) -> None:
         self._vocabulary = vocabulary
+        self._max_letters = max_letters
         self.num_characters = len(vocabulary)
+        self.marks = (vocabulary.types[START_INDEX], vocabulary.types[END_INDEX])
+        self.symbols: Sequence[str] = vocabulary.types
 
     def char_ids(self, types: Sequence[str]) -> CharIds:
         """The rows of these types: (types, 1)."""
-        return self._vocabulary.indices(types).astype(np.int32)[:, None]
+        return self._vocabulary.indices(type_[: self._max_letters] for type_ in types).astype(np.int32)[:, None]
 
     def is_truncated(self, type_: str) -> bool:
-        """A symbol is never cut."""
-        return False
+        """Whether the type has more letters than are looked up."""
+        return self._max_letters is not None and len(type_) > self._max_letters
+
+
+_START, _END, _UNKNOWN = FOREIGN_SPECIALS
+LETTER_PAD = "<pad>"
+LETTER_MARKS = (_START, _END, _UNKNOWN, LETTER_PAD, "<bow>", "<eow>")
+"""What a dictionary of letters has beside its letters."""
+
+
+class LetterSpelling:
+    """The letters of a dictionary, behind the number of the word itself: that of ELMoForManyLangs (Che et al. 2018).
+
+    A token is cut to ``max_characters - 2`` letters (Unicode characters, not bytes) before it is looked up in any way.
+    It begins with what the dictionary calls the *end* of a word and ends with what it calls the beginning: so it was
+    in training. ``<bos>`` and ``<eos>`` have letters of their own.
+
+    Args:
+        letters: every id's letter, `LETTER_MARKS` among them.
+        max_characters: the length of a row, both word marks included, the word not.
+        vocabulary: of the words; None: rows have no word in front.
+
+    Raises:
+        ModelError: if a mark is missing or a letter stands twice.
+    """
+
+    def __init__(self, letters: Sequence[str], max_characters: int, vocabulary: Vocabulary | None) -> None:
+        self._ids = {letter: number for number, letter in enumerate(letters)}
+        missing = [mark for mark in LETTER_MARKS if mark not in self._ids]
+        if missing:
+            raise ModelError(f"the letters have no {missing[0]}, expected {' '.join(LETTER_MARKS)} among them")
+        if len(self._ids) != len(letters):
+            raise ModelError("a letter stands twice among the letters")
+        self._vocabulary = vocabulary
+        self._max_letters = max_characters - 2
+        self.row_length = max_characters + (vocabulary is not None)
+        self.num_characters = max(len(letters), len(vocabulary or ()))
+        self.marks = (_START, _END)
+        self.symbols: Sequence[str] = [*letters, *(vocabulary.types if vocabulary else ())]
+
+    def char_ids(self, types: Sequence[str]) -> CharIds:
+        """The rows of these types: (types, row_length)."""
+        kept = [type_[: self._max_letters] for type_ in types]
+        rows = np.full((len(kept), self._max_letters + 2), self._ids[LETTER_PAD], dtype=np.int32)
+        unknown = self._ids[_UNKNOWN]
+        for row, type_ in zip(rows, kept, strict=True):
+            letters = [type_] if type_ in self.marks else type_
+            ids = [self._ids["<eow>"], *(self._ids.get(letter, unknown) for letter in letters), self._ids["<bow>"]]
+            row[: len(ids)] = ids
+        if self._vocabulary is None:
+            return rows
+        return np.concatenate([self._vocabulary.indices(kept).astype(np.int32)[:, None], rows], axis=1)
+
+    def is_truncated(self, type_: str) -> bool:
+        """Whether the type has more characters than a row holds."""
+        return len(type_) > self._max_letters

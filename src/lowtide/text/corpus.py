@@ -43,6 +43,8 @@ class RawSentence(NamedTuple):
     file: str
     line: int
     """Where it begins, counted from 1; in wrapped text, where its paragraph begins."""
+    id: str | None = None
+    """Of a FASTA record."""
 
 
 def as_documents(
@@ -171,7 +173,7 @@ class Corpus:
             lines, finding = self._look_at(file)
             if finding.meaning == "fasta":
                 for record in self._records(file, lines):
-                    yield RawSentence(record.sequence, True, file, record.line)
+                    yield RawSentence(record.sequence, True, file, record.line, record.id)
                 continue
             starts_document = True
             for line in lines:

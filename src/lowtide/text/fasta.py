@@ -2,7 +2,7 @@
 
 ::
 
-    >sp|P69905|HBA_HUMAN Hemoglobin      a header: never learnt, never kept
+    >sp|P69905|HBA_HUMAN Hemoglobin      a header: never learnt; its first word, the id, may name a vector
     MVLSPADKTNVKAAWGKVGAHAGEYGAEALERMF   residues over any number of lines; white space is nothing,
     LSFPTTKTYFPHFDLSH                    and lower case, which marks masked stretches, is upper case
     ; a comment, as old files have them
@@ -29,6 +29,8 @@ class Record(NamedTuple):
     sequence: str
     line: int
     """Of its header."""
+    id: str
+    """The first word of the header."""
     num_outside: int
     """Characters that are not in the alphabet. They stay in the sequence, so that places stay places."""
 
@@ -49,20 +51,20 @@ def read_records(lines: Iterable[Line], name: str) -> Iterator[Record]:
         InputError: if there is text before the first header.
     """
     pieces: list[str] = []
-    header = 0
+    header, id_ = 0, ""
     for line in lines:
         if line.text.startswith(">"):
             if header:
-                yield _record(pieces, header)
-            pieces, header = [], line.number
+                yield _record(pieces, header, id_)
+            pieces, header, id_ = [], line.number, next(iter(line.text[1:].split()), "")
         elif line.text.strip() and not line.text.startswith(";"):
             if not header:
                 raise InputError(f"{name}:{line.number}: expected a FASTA header, a line that begins with >")
             pieces.append(line.text)
     if header:
-        yield _record(pieces, header)
+        yield _record(pieces, header, id_)
 
 
-def _record(pieces: list[str], header: int) -> Record:
+def _record(pieces: list[str], header: int, id_: str) -> Record:
     sequence = "".join("".join(pieces).split()).upper()
-    return Record(sequence, header, sum(sequence.count(letter) for letter in set(sequence) - ALPHABET))
+    return Record(sequence, header, id_, sum(sequence.count(letter) for letter in set(sequence) - ALPHABET))

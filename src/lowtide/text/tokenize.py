@@ -233,7 +233,7 @@ _OTHER_NAMES = {
 }
 
 
-def make_tokenizer(name: TokenizerName, *, language: str) -> Tokenizer:
+def make_tokenizer(name: str, *, language: str) -> Tokenizer:
     """A tokenizer in the version that is installed.
 
     Args:

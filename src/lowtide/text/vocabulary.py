@@ -22,6 +22,10 @@ SENTENCE_END = "</S>"
 UNKNOWN = "<UNK>"
 SPECIALS = (SENTENCE_START, SENTENCE_END, UNKNOWN)
 START_INDEX, END_INDEX, UNKNOWN_INDEX = range(3)
+FOREIGN_SPECIALS = ("<bos>", "<eos>", "<oov>")
+"""What ELMoForManyLangs calls the same three."""
+_HIDDEN = "\udc00"
+"""Begins what is added to a word that cannot be found: a lone surrogate, which no text holds."""
 
 
 class Vocabulary:
@@ -37,7 +41,7 @@ class Vocabulary:
     """
 
     def __init__(self, types: Sequence[str], counts: Sequence[int]) -> None:
-        if tuple(types[:3]) != SPECIALS:
+        if tuple(types[:3]) not in (SPECIALS, FOREIGN_SPECIALS):
             raise ModelError(f"a vocabulary begins with {' '.join(SPECIALS)}, found {list(types[:3])}")
         self.types = list(types)
         self.counts: NDArray[np.int64] = np.asarray(counts, dtype=np.int64)
@@ -75,6 +79,35 @@ class Vocabulary:
         types = [*SPECIALS, *(type_ for type_, _ in kept)]
         return cls(types, [num_sentences, num_sentences, num_cut, *(count for _, count in kept)])
 
+    @classmethod
+    def from_words(
+        cls, words: Sequence[str], specials: Sequence[str] = SPECIALS
+    ) -> tuple[Vocabulary, NDArray[np.int64]]:
+        """The vocabulary of a model from elsewhere, which has no counts: they are all 0.
+
+        Of a word that stands twice, the last place is the one that is found, as in the published readers.
+
+        Args:
+            words: in the order of the model's rows.
+            specials: what they call sentence start, sentence end and unknown word.
+
+        Returns:
+            The vocabulary, specials first, and the row of every type in it: (types,).
+
+        Raises:
+            ModelError: if a special is not among the words.
+        """
+        rows = {word: row for row, word in enumerate(words)}
+        missing = [special for special in specials if special not in rows]
+        if missing:
+            raise ModelError(f"the {len(words):,} words have no {missing[0]}, expected {' '.join(specials)} among them")
+        first = [rows[special] for special in specials]
+        is_special = set(first)
+        others = [row for row in range(len(words)) if row not in is_special]
+        types = [words[row] if rows[words[row]] == row else f"{words[row]}{_HIDDEN}{row}" for row in others]
+        types = [*specials, *types]
+        return cls(types, [0] * len(types)), np.array([*first, *others], dtype=np.int64)
+
     def __len__(self) -> int:
         return len(self.types)
 
@@ -89,6 +122,10 @@ class Vocabulary:
         """The index of every one of these types."""
         index = self._index
         return np.fromiter((index.get(type_, UNKNOWN_INDEX) for type_ in types), dtype=np.int64)
+
+    def shown(self, index: int) -> str:
+        """A type for people: without what keeps a word that stands twice apart, see `from_words`."""
+        return self.types[index].partition(_HIDDEN)[0]
 
     def save(self, path: Path) -> None:
         """Write ``vocabulary.txt``."""

@@ -23,7 +23,8 @@ from lowtide.training.planning import TrainOptions, plan
 from lowtide.training.reading import TextOptions, TrainingText, open_text, read_text
 from lowtide.training.settings import Settings
 from lowtide.training.trainer import Trainer
-from lowtide.weights.native import CONFIG, FORMAT_VERSION, VOCABULARY, ModelConfig, read_config, save_model
+from lowtide.weights.native import CONFIG, VOCABULARY, read_config, save_model
+from lowtide.weights.stored import FORMAT_VERSION, ModelConfig
 
 log = logging.getLogger("lowtide")
 

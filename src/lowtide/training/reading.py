@@ -18,7 +18,8 @@ from lowtide.text.shards import CorpusCounts, PreparedCorpus, prepare
 from lowtide.text.tokenize import Tokenizer, TokenizerName, detect_language, make_tokenizer
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.training.presets import MAX_SYMBOLS, MAX_VOCABULARY, default_min_count
-from lowtide.weights.native import VOCABULARY, spelling_for
+from lowtide.weights.native import VOCABULARY
+from lowtide.weights.stored import spelling_for
 
 log = logging.getLogger("lowtide")
 

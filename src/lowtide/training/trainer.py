@@ -44,7 +44,8 @@ from lowtide.training.optimisation import (
 )
 from lowtide.training.reading import TrainingText
 from lowtide.training.settings import Settings
-from lowtide.weights.native import load_tensors, save_tensors, spelling_for
+from lowtide.weights.native import load_tensors, save_tensors
+from lowtide.weights.stored import spelling_for
 
 log = logging.getLogger("lowtide")
 

@@ -4,6 +4,7 @@
 ``config.json``          `ModelConfig`
 ``model.safetensors``    the biLM, parameter names as in `lowtide.model`, float32
 ``vocabulary.txt``       what the softmax can predict, and the symbols of a small alphabet
+``letters.txt``          one a line, for models that read the letters of a dictionary and not bytes
 ``softmax.safetensors``  ``weight`` and ``bias``; wanted for guesses and perplexity only
 ``README.md``            the card
 ``training.jsonl``       the log
@@ -12,94 +13,73 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
-from functools import cached_property
+import functools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from lowtide.config import from_json, to_json
 from lowtide.errors import MissingPathError, ModelError, WriteError
-from lowtide.files import read_json, write_json, written_whole
-from lowtide.model import BiLM, BiLMConfig, Softmax
-from lowtide.text.characters import ByteSpelling, Spelling, SymbolSpelling
-from lowtide.text.tokenize import Sentence, TokenizerConfig
-from lowtide.text.vocabulary import Vocabulary
+from lowtide.files import read_json, write_json, write_text, written_whole
+from lowtide.model import Softmax, Trunk
+from lowtide.text.tokenize import TokenizerConfig
+from lowtide.text.vocabulary import Vocabulary, escape, unescape
+from lowtide.weights.arrays import check_finite
+from lowtide.weights.hdf5 import shape_text
+from lowtide.weights.sources import Files, Source, read_text
+from lowtide.weights.stored import FORMAT_VERSION, ModelConfig, StoredModel, blank_network, blank_softmax
 
-log = logging.getLogger("lowtide")
-
-FORMAT_VERSION = 1
-
+NAME = "lowtide"
 CONFIG = "config.json"
 MODEL = "model.safetensors"
 VOCABULARY = "vocabulary.txt"
+LETTERS = "letters.txt"
 SOFTMAX = "softmax.safetensors"
+CARD = "README.md"
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """What ``config.json`` holds."""
-
-    format_version: int
-    kind: Literal["elmo"]
-    tokenizer: TokenizerConfig
-    trunk: Literal["elmo"]
-    bilm: BiLMConfig
-    documents: bool = False
-    """Whether the state passes from sentence to sentence within a document."""
-    preset: str | None = None
-    training: Any = None
-    """A record of how the model was trained: budget, seed, versions. Nothing depends on it."""
+def found_in(source: Source) -> list[str]:
+    """The files that make a source one of this format."""
+    is_foreign = any(name.endswith(".pkl") for name in source.names)  # ELMoForManyLangs has a config.json, too
+    return [name for name in source.names if name == MODEL or (name == CONFIG and not is_foreign)]
 
 
-@dataclass(frozen=True)
-class StoredModel:
-    """A model that was read from a folder."""
+def read(source: Source, tokenizer: TokenizerConfig) -> StoredModel:
+    """Read a model folder; the tokenizer is its own.
 
-    folder: Path
-    config: ModelConfig
-    vocabulary: Vocabulary
-    bilm: BiLM
-
-    @cached_property
-    def spelling(self) -> Spelling:
-        """How types are written for this model's token network."""
-        char_cnn = self.config.bilm.char_cnn
-        if char_cnn is None:
-            return spelling_for(self.vocabulary, is_alphabet=True)
-        return spelling_for(self.vocabulary, is_alphabet=False, max_characters=char_cnn.max_characters)
-
-    def num_truncated(self, sentence: Sentence) -> int:
-        """How many tokens are longer than their row of characters."""
-        return sum(map(self.spelling.is_truncated, sentence))
-
-    def log_truncated(self, count: int) -> None:
-        """Say how many tokens of a text were longer than their row of characters."""
-        if count:
-            room = self.spelling.row_length - 2
-            log.info("cut         %s tokens are longer than %d bytes; the rest of them is not read", f"{count:,}", room)
+    Raises:
+        ModelError: if it is packed, or as `load_model` does.
+    """
+    if not source.path.is_dir():
+        raise ModelError(f"{source.path} is a packed model folder: unpack it")
+    return load_model(source.path)
 
 
-def spelling_for(vocabulary: Vocabulary, *, is_alphabet: bool, max_characters: int = 50) -> Spelling:
-    """How types are written for a token network: as symbols of an alphabet, or byte by byte."""
-    return SymbolSpelling(vocabulary) if is_alphabet else ByteSpelling(max_characters)
-
-
-def save_model(folder: Path, config: ModelConfig, vocabulary: Vocabulary, bilm: BiLM, softmax: Softmax) -> None:
+def save_model(
+    folder: Path,
+    config: ModelConfig,
+    vocabulary: Vocabulary | None,
+    bilm: Trunk,
+    softmax: Softmax | None,
+    letters: Sequence[str] | None = None,
+) -> None:
     """Write a model folder; every file appears whole, the weights last: with them it is a model.
 
     Raises:
         WriteError: if the folder cannot be written.
     """
-    vocabulary.save(folder / VOCABULARY)
+    if vocabulary is not None:
+        vocabulary.save(folder / VOCABULARY)
+    if letters is not None:
+        write_text(folder / LETTERS, "".join(f"{escape(letter)}\n" for letter in letters))
     write_json(folder / CONFIG, to_json(config))
-    save_tensors(folder / SOFTMAX, softmax.state_dict())
+    if softmax is not None:
+        save_tensors(folder / SOFTMAX, softmax.state_dict())
     save_tensors(folder / MODEL, bilm.state_dict())
 
 
@@ -134,41 +114,48 @@ def load_model(folder: Path) -> StoredModel:
     """
     data = read_config(folder)
     config = from_json(ModelConfig, data, where=str(folder / CONFIG))
-    vocabulary = Vocabulary.load(folder / VOCABULARY)
-    symbols = config.bilm.symbols
-    if symbols is not None and symbols.num_symbols != len(vocabulary):
+    has_softmax, symbols = (folder / SOFTMAX).is_file(), config.bilm.symbols
+    is_wanted = has_softmax or symbols is not None
+    vocabulary = Vocabulary.load(folder / VOCABULARY) if is_wanted or (folder / VOCABULARY).is_file() else None
+    if symbols is not None and vocabulary is not None and symbols.num_symbols != len(vocabulary):
         raise ModelError(
             f"{folder / VOCABULARY} has {len(vocabulary)} types, config.json says {symbols.num_symbols} "
             "symbols: are they from the same model?"
         )
-    with torch.device("meta"), _Uninitialised():
-        bilm = BiLM(config.bilm)
+    letters = _load_letters(folder, config)
+    bilm = blank_network(config.bilm, config.trunk)
     load_tensors(folder / MODEL, bilm)
-    bilm.eval()
-    return StoredModel(folder, config, vocabulary, bilm)
+    card = folder / CARD
+    return StoredModel(
+        folder,
+        NAME,
+        config,
+        bilm,
+        vocabulary,
+        letters,
+        functools.partial(_load_softmax, folder, len(vocabulary), config) if has_softmax and vocabulary else None,
+        card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+    )
 
 
-def load_softmax(model: StoredModel) -> Softmax:
-    """Read the output layer of a model.
+def _load_letters(folder: Path, config: ModelConfig) -> list[str] | None:
+    char_cnn = config.bilm.char_cnn
+    if not (folder / LETTERS).is_file() or char_cnn is None:
+        return None
+    text = read_text(Files.in_folder(folder), LETTERS)
+    letters = [unescape(line) for line in text.removesuffix("\n").split("\n")]
+    if len(letters) != char_cnn.num_characters:
+        raise ModelError(
+            f"{folder / LETTERS} has {len(letters)} letters, config.json says {char_cnn.num_characters}: "
+            "are they from the same model?"
+        )
+    return letters
 
-    Raises:
-        MissingPathError: if the folder has none.
-        ModelError: if it does not fit the vocabulary.
-    """
-    with torch.device("meta"), _Uninitialised():
-        softmax = Softmax(len(model.vocabulary), model.config.bilm.lstm.state_width)
-    load_tensors(model.folder / SOFTMAX, softmax)
-    softmax.eval()
+
+def _load_softmax(folder: Path, num_types: int, config: ModelConfig) -> Softmax:
+    softmax = blank_softmax(num_types, config.bilm.lstm.state_width)
+    load_tensors(folder / SOFTMAX, softmax)
     return softmax
-
-
-class _Uninitialised(TorchFunctionMode):
-    """What is to be loaded is not drawn before: on the meta device PyTorch would load its compiler for it."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
-        return func(*args, **(kwargs or {}))
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -211,16 +198,13 @@ def load_tensors(path: Path, module: nn.Module) -> None:
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise ModelError(
-                f"{path}: {name} is {_shape(found.get(name))}, config.json and vocabulary.txt say "
-                f"{_shape(expected.get(name))}: are they from the same model?"
+                f"{path}: {name} is {shape_text(found.get(name))}, config.json and vocabulary.txt say "
+                f"{shape_text(expected.get(name))}: are they from the same model?"
             )
         if tensors[name].dtype != torch.float32:
             found_dtype = str(tensors[name].dtype).removeprefix("torch.")
             raise ModelError(f"{path}: {name} is {found_dtype}, expected float32: was it written by something else?")
+        check_finite(str(path), name, tensors[name].numpy())
     # copies, for where a matrix begins in memory decides how its products are rounded, and in the file
     # it begins anywhere: so a loaded model gives the very numbers of the one that was saved
     module.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
-
-
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "not there" if shape is None else " x ".join(map(str, shape)) or "a single number"

@@ -21,7 +21,7 @@ def _vectors(number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 def _write(path: Path) -> Path:
     with open_output(path) as writer:
         for number, sentence in enumerate(_SENTENCES):
-            writer.write(sentence, _vectors(number))
+            writer.write(str(number), sentence, _vectors(number))
     return path
 
 
@@ -48,7 +48,7 @@ def test_hdf5_has_the_published_index_from_sentence_to_number(tmp_path: Path) ->
 def test_hdf5_holds_the_tokens_of_a_sentence_of_a_hundred_thousand(tmp_path: Path) -> None:
     sentence = [f"token{number}" for number in range(100_000)]
     with open_output(tmp_path / "v.h5") as writer:
-        writer.write(sentence, np.zeros((len(sentence), 1), dtype=np.float32))
+        writer.write("0", sentence, np.zeros((len(sentence), 1), dtype=np.float32))
     with h5py.File(tmp_path / "v.h5") as file:
         assert file["0"].attrs["tokens"][-1] == "token99999"
 
@@ -69,7 +69,7 @@ def test_equal_vectors_make_equal_files(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["v.h5", "v.npz"])
 def test_a_failure_leaves_no_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stopped"), open_output(tmp_path / name) as writer:
-        writer.write(["the"], np.zeros((1, 4), dtype=np.float32))
+        writer.write("0", ["the"], np.zeros((1, 4), dtype=np.float32))
         raise RuntimeError("stopped")
     assert list(tmp_path.iterdir()) == []
 

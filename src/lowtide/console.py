@@ -1,0 +1,85 @@
+"""What stands around every command: streams, log lines, warnings, Ctrl-C, and how an error ends it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from lowtide.errors import LowtideError
+from lowtide.messages import say, translated
+
+
+def run(command: Callable[[], object]) -> None:
+    """Run a command line; a user's mistake is one or two lines on stderr and exit code 2."""
+    log = logging.getLogger("lowtide")
+    log.setLevel(logging.INFO)
+    if not log.handlers:
+        log.addHandler(_ToStderr())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a pipe may be set to something that has no Chinese
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _stop)  # leaves no temporary file, as Ctrl-C
+    warnings.showwarning = _show_warning  # where it was raised tells a user nothing
+    try:
+        try:
+            command()
+        finally:
+            sys.stdout.flush()  # not when Python ends, where a full disk would be a traceback
+    except BrokenPipeError:  # whoever read our output has enough
+        _discard_output()
+    except KeyboardInterrupt:
+        tell("\n" + say("stopped"))
+        sys.exit(130)
+    except (LowtideError, OSError, MemoryError) as error:
+        if os.environ.get("LOWTIDE_DEBUG"):
+            raise
+        tell(f"lowtide: {_reason(error)}")
+        _discard_output()
+        sys.exit(2)
+
+
+def _discard_output() -> None:
+    """Let Python not try again to write what could not be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _ToStderr(logging.Handler):
+    """Prints to whatever stderr is now: a progress bar puts itself in between, and lines go above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(translated(self.format(record)))
+
+
+def _stop(signal_number: int, frame: FrameType | None) -> None:
+    sys.exit(143)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, LowtideError):
+        return f"{error.filename or say('the system')}: {translated(error.strerror or str(error))}"
+    return translated(str(error)) or say("out of memory: try a smaller --preset")
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    tell(say("warning: {message}", message=translated(str(message))))
+
+
+def tell(line: str) -> None:
+    """Say something that is no answer: on stderr."""
+    print(line, file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """Print something for a program to read."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))

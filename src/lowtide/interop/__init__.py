@@ -1,0 +1,1 @@
+"""lowtide dressed as somebody else's object: one file a library."""

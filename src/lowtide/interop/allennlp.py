@@ -1,0 +1,697 @@
+"""Old code for AllenNLP's ELMo, with the old numbers: only the import changes.
+
+::
+
+    from lowtide.interop.allennlp import Elmo, batch_to_ids
+
+    elmo = Elmo(options_file, weight_file, 2, dropout=0)
+    elmo(batch_to_ids([["First", "sentence", "."], ["Another", "."]]))["elmo_representations"]
+
+What is imitated is how versions 0.9.0 and 2.10.1 of https://github.com/allenai/allennlp behave when they run; masks are
+bool, as in the later one. State dicts of modules that hold an `Elmo` go both ways between the two libraries. The state
+is warm: row r of a batch begins with what row r of the batches before has left. ``stateful=False``, or the old
+``elmo._elmo_lstm._elmo_lstm.stateful = False``, turns this off.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lowtide.embeddings.base import Vectors
+from lowtide.embeddings.elmo import pick_device
+from lowtide.embeddings.inputs import as_sentence
+from lowtide.embeddings.loading import read
+from lowtide.embeddings.outputs.hdf5 import _Disk
+from lowtide.embeddings.session import WarmState, _mapped
+from lowtide.errors import InputError, ModelError, ShapeError, nearest
+from lowtide.files import written_whole
+from lowtide.model import BiLM, BiLMConfig, Carry, CharCNN, States, SymbolConfig, SymbolEmbedding, Trunk
+from lowtide.model.layer_mix import mix_layers, norm_as_published
+from lowtide.progress import progress
+from lowtide.text.batches import Batch
+from lowtide.text.characters import NUM_BYTE_CHARACTERS, ByteSpelling
+from lowtide.text.tokenize import Sentence, make_tokenizer
+from lowtide.text.vocabulary import SENTENCE_END, SENTENCE_START
+from lowtide.weights.arrays import ForeignArray, whole
+from lowtide.weights.fetching import local_file
+from lowtide.weights.stored import blank_network
+from lowtide.weights.torch_names import arrays_of_characters, arrays_of_recurrence
+
+__all__ = [
+    "Elmo",
+    "ElmoEmbedder",
+    "ElmoTokenEmbedder",
+    "ScalarMix",
+    "add_sentence_boundary_token_ids",
+    "batch_to_ids",
+    "remove_sentence_boundaries",
+]
+
+log = logging.getLogger("lowtide")
+
+_ORIGINAL = (
+    "https://allennlp.s3.amazonaws.com/models/elmo/2x4096_512_2048cnn_2xhighway/elmo_2x4096_512_2048cnn_2xhighway_"
+)
+DEFAULT_OPTIONS_FILE, DEFAULT_WEIGHT_FILE = f"{_ORIGINAL}options.json", f"{_ORIGINAL}weights.hdf5"
+DEFAULT_BATCH_SIZE = 64
+_SPELLING = ByteSpelling(50)
+_TYPES_AT_ONCE = 1024
+
+
+# -- text to numbers -----------------------------------------------------------------------------
+
+
+def batch_to_ids(batch: Iterable[Iterable[str]]) -> Tensor:
+    """Spell a batch of sentences.
+
+    Args:
+        batch: sentences, each of tokens; a str is taken for a list of its characters, as in the original.
+
+    Returns:
+        (sentences, longest, 50) int64: ids 1 to 261, and 0 where there is no token.
+
+    Raises:
+        InputError: if something is no sentence.
+    """
+    sentences = _as_tokens(batch)
+    numbers: dict[str, int] = {}
+    index = [[numbers.setdefault(token, len(numbers)) for token in sentence] for sentence in sentences]
+    spelled = _SPELLING.char_ids(list(numbers))
+    ids = np.zeros((len(sentences), max(map(len, sentences), default=0), _SPELLING.row_length), dtype=np.int64)
+    for row, types in zip(ids, index, strict=True):
+        row[: len(types)] = spelled[types]
+    return torch.from_numpy(ids)
+
+
+def _as_tokens(batch: Iterable[Iterable[str]]) -> list[Sentence]:
+    tokenizer = make_tokenizer("whitespace", language="en")
+    if not isinstance(batch, Iterable):
+        raise InputError(f"found {type(batch).__name__}, expected a list of sentences, each a list of str (its tokens)")
+    given: list[Any] = [list(sentence) if isinstance(sentence, Iterable) else sentence for sentence in batch]
+    return [as_sentence(sentence, tokenizer) for sentence in given]
+
+
+def add_sentence_boundary_token_ids(
+    tensor: Tensor, mask: Tensor, sentence_begin_token: Any, sentence_end_token: Any
+) -> tuple[Tensor, Tensor]:
+    """Put a begin before and an end behind every row.
+
+    Args:
+        tensor: (rows, tokens) or (rows, tokens, width).
+        mask: (rows, tokens)
+        sentence_begin_token: a number, or (width,).
+        sentence_end_token: the same.
+
+    Returns:
+        (rows, tokens + 2, ...), and its mask: where a number is above 0.
+
+    Raises:
+        ShapeError: if the two do not fit each other.
+    """
+    _check_mask(tensor, mask, (2, 3))
+    rows, num_tokens = mask.shape
+    marked = tensor.new_zeros(rows, num_tokens + 2, *tensor.shape[2:])
+    marked[:, 1:-1] = tensor
+    marked[:, 0] = sentence_begin_token
+    marked[torch.arange(rows), mask.sum(dim=1).long() + 1] = sentence_end_token
+    return marked, marked > 0 if marked.dim() == 2 else (marked > 0).any(dim=-1)
+
+
+def remove_sentence_boundaries(tensor: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Take the first and the last position from every row.
+
+    Args:
+        tensor: (rows, tokens, width)
+        mask: (rows, tokens)
+
+    Returns:
+        (rows, tokens - 2, width), zero where there is nothing, and its mask.
+
+    Raises:
+        ShapeError: if the two do not fit each other.
+    """
+    _check_mask(tensor, mask, (3,))
+    if mask.shape[1] < 2:
+        raise ShapeError(f"found {mask.shape[1]} positions, expected at least 2, which are the boundaries")
+    kept = torch.arange(mask.shape[1] - 2, device=mask.device) < mask.sum(dim=1, keepdim=True) - 2
+    return torch.where(kept[..., None], tensor[:, 1:-1], tensor.new_zeros(())), kept
+
+
+def _check_mask(tensor: Tensor, mask: Tensor, dimensions: Sequence[int]) -> None:
+    if tensor.dim() not in dimensions or tensor.shape[:2] != mask.shape:
+        raise ShapeError(
+            f"found a tensor {tuple(tensor.shape)} with a mask {tuple(mask.shape)}, expected (rows, tokens, width) with "
+            "(rows, tokens)"
+        )
+
+
+# -- the mix -------------------------------------------------------------------------------------
+
+
+class ScalarMix(nn.Module):
+    """`lowtide.LayerMix` under its old name, its parameters one by one.
+
+    Args:
+        mixture_size: how many tensors.
+        do_layer_norm: whether to take one mean and variance over the whole batch first.
+        initial_scalar_parameters: before the softmax; zeros if not given.
+        trainable: whether they and gamma are learned.
+
+    Raises:
+        InputError: if there are not as many scalars as tensors.
+    """
+
+    def __init__(
+        self,
+        mixture_size: int,
+        do_layer_norm: bool = False,
+        initial_scalar_parameters: Sequence[float] | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__()
+        scalars = [0.0] * mixture_size if initial_scalar_parameters is None else list(initial_scalar_parameters)
+        if len(scalars) != mixture_size:
+            raise InputError(f"found {len(scalars)} scalars for a mix of {mixture_size} layers: expected one for each")
+        self.mixture_size, self.do_layer_norm = mixture_size, do_layer_norm
+        self.scalar_parameters = nn.ParameterList(
+            nn.Parameter(torch.tensor([float(scalar)]), requires_grad=trainable) for scalar in scalars
+        )
+        self.gamma = nn.Parameter(torch.tensor([1.0]), requires_grad=trainable)
+
+    def forward(self, tensors: Sequence[Tensor], mask: Tensor | None = None) -> Tensor:
+        """Mix tensors of one shape, (..., tokens, width); the mask (..., tokens) is wanted for the layer norm alone.
+
+        Raises:
+            InputError: if there is another number of tensors, or no mask for the layer norm.
+        """
+        if len(tensors) != self.mixture_size:
+            raise InputError(f"found {len(tensors)} tensors, this mix is of {self.mixture_size}")
+        layers = torch.stack(list(tensors))
+        if self.do_layer_norm:
+            if mask is None:
+                raise InputError("a mix with do_layer_norm wants a mask, found none")
+            layers = norm_as_published(layers, mask)
+        return mix_layers(layers, torch.cat(list(self.scalar_parameters)), self.gamma)
+
+
+# -- the network ---------------------------------------------------------------------------------
+
+
+class _Rows(WarmState):
+    """The state of all rows: ``elmo._elmo_lstm._elmo_lstm`` of old code.
+
+    Args:
+        stateful: whether it is warm. If not, every call begins at zero; what it leaves is kept until the next one.
+    """
+
+    def __init__(self, stateful: bool) -> None:
+        super().__init__()
+        self.stateful = stateful
+        self._is_told = False
+
+    def run(self, trunk: Trunk, batch: Batch, rows: Sequence[int] | None = None) -> States:
+        """See `WarmState.run`."""
+        if not self.stateful:
+            self.reset()
+        elif not self._is_told:
+            self._is_told = True
+            log.info(
+                "state       warm, as in AllenNLP: vectors depend on what was embedded before them; "
+                "stateful=False turns this off"
+            )
+        like = next(trunk.parameters())
+        self._change(lambda state: state.to(like))  # the network may have been moved since
+        return super().run(trunk, batch, rows)
+
+    def reset_states(self, mask: Tensor | None = None) -> None:
+        """Forget everything, or the rows where a mask is true.
+
+        Raises:
+            InputError: if the mask is not as long as there are rows.
+        """
+        if mask is None:
+            self.reset()
+            return
+        num_rows = 0 if self._carry is None else len(self._carry.forward[0].cell)
+        if tuple(mask.shape) != (num_rows,):
+            raise InputError(
+                f"found a mask {tuple(mask.shape)} for the states of {num_rows} rows, expected one for each"
+            )
+        self._change(lambda state: state * ~mask.bool()[:, None].to(state.device))
+
+    @property
+    def _states(self) -> tuple[Tensor, Tensor] | None:
+        """As they were kept: (layers, rows, width) hidden and memory, forward half first; None if there are none."""
+        if self._carry is None:
+            return None
+        pairs = list(zip(self._carry.forward, self._carry.backward, strict=True))
+        hidden = torch.stack([torch.cat([ahead.hidden, back.hidden], dim=1) for ahead, back in pairs])
+        return hidden, torch.stack([torch.cat([ahead.cell, back.cell], dim=1) for ahead, back in pairs])
+
+    @_states.setter
+    def _states(self, states: None) -> None:
+        if states is not None:
+            raise InputError("states can be set to None alone: then all rows begin at zero")
+        self.reset()
+
+    def _change(self, change: Callable[[Tensor], Tensor]) -> None:
+        self._carry = None if self._carry is None else _mapped(self._carry, change)
+
+
+class _ElmoBiLm(nn.Module):
+    """The network between boundaries, with the state of its rows; see `Elmo` for the arguments."""
+
+    def __init__(
+        self,
+        options_file: str | Path,
+        weight_file: str | Path | None,
+        requires_grad: bool = False,
+        vocab_to_cache: Sequence[str] | None = None,
+        *,
+        stateful: bool = True,
+    ) -> None:
+        super().__init__()
+        self._bilm = _network(options_file, weight_file).requires_grad_(requires_grad)
+        self._words: BiLM | None = None
+        self._elmo_lstm = _Rows(stateful)
+        self.num_layers = self._bilm.num_layers
+        if vocab_to_cache:
+            self.create_cached_cnn_embeddings(vocab_to_cache)
+        self.register_state_dict_post_hook(_save_as_published)
+        self.register_load_state_dict_pre_hook(_load_as_published)
+
+    def get_output_dim(self) -> int:
+        """The width of a vector: both directions."""
+        return self._bilm.width
+
+    def create_cached_cnn_embeddings(self, tokens: Sequence[str]) -> None:
+        """Compute the token vectors of a vocabulary once: word i of ``word_inputs`` is ``tokens[i]``, 0 is padding."""
+        characters, config = self._bilm.token_network, self._bilm.config
+        spelled = torch.from_numpy(_SPELLING.char_ids([*tokens, SENTENCE_START, SENTENCE_END]))
+        requires_grad = any(parameter.requires_grad for parameter in characters.parameters())
+        device = next(characters.parameters()).device
+        with torch.no_grad():
+            vectors = torch.cat([characters(part.to(device)) for part in spelled.split(_TYPES_AT_ONCE)])
+        vectors[0] = 0
+        words = blank_network(BiLMConfig(config.lstm, symbols=SymbolConfig(len(vectors)), dropout=config.dropout))
+        assert isinstance(words, BiLM) and isinstance(words.token_network, SymbolEmbedding)
+        words.token_network.embedding.weight = nn.Parameter(vectors, requires_grad=requires_grad)
+        words.forward_lstm, words.backward_lstm = self._bilm.forward_lstm, self._bilm.backward_lstm
+        self._words = words
+
+    def forward(self, inputs: Tensor, word_inputs: Tensor | None = None) -> dict[str, Any]:
+        """Run a batch, each row from the state that the last one has left there.
+
+        Args:
+            inputs: (rows, tokens, 50), of `batch_to_ids`.
+            word_inputs: (rows, tokens) numbers in the cached vocabulary; where all of them are there, they are read
+                in place of the characters.
+
+        Returns:
+            ``activations``: of every layer (rows, tokens + 2, width), zero beyond the end; ``mask``: (rows, tokens + 2).
+
+        Raises:
+            InputError: if the ids are none.
+        """
+        if word_inputs is not None and self._words is None:
+            warnings.warn("word_inputs are not read: this Elmo was made without vocab_to_cache", stacklevel=2)
+        num_words = 0 if self._words is None else self._words.token_network.embedding.num_embeddings - 2
+        if word_inputs is not None and self._words is not None and _are_ids(word_inputs, 2, num_words):
+            words = word_inputs.cpu()
+            marked, mask = add_sentence_boundary_token_ids(words, words > 0, num_words, num_words + 1)
+            states = self._elmo_lstm.run(self._words, _batch_of(marked[..., None], mask))
+        else:
+            if not _are_ids(inputs, 3, NUM_BYTE_CHARACTERS) or inputs.shape[2] != _SPELLING.row_length:
+                found = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+                raise InputError(
+                    f"found {found}, expected char ids as batch_to_ids gives them: (rows, tokens, {_SPELLING.row_length}) "
+                    f"whole numbers below {NUM_BYTE_CHARACTERS}, and one row at least"
+                )
+            ids = inputs.cpu()
+            start, end = torch.from_numpy(_SPELLING.char_ids([SENTENCE_START, SENTENCE_END])).to(ids)
+            marked, mask = add_sentence_boundary_token_ids(ids, (ids > 0).any(dim=-1), start, end)
+            states = self._elmo_lstm.run(self._bilm, _batch_of(marked, mask))
+        return {"activations": list(states.layers), "mask": states.mask}
+
+
+def _network(options_file: str | Path, weight_file: str | Path | None) -> BiLM:
+    """The network of two files, its forget bias in the stored bias, as AllenNLP has it; it has no dropout."""
+    stored = read(_local(options_file), weights=None if weight_file is None else _local(weight_file))
+    bilm = stored.bilm
+    if not isinstance(bilm, BiLM) or not isinstance(bilm.token_network, CharCNN) or stored.letters is not None:
+        raise ModelError(
+            f"{stored.path} ({stored.format}) does not read UTF-8 bytes, as AllenNLP's do: use lowtide.load"
+        )
+    lstm = dataclasses.replace(bilm.config.lstm, forget_bias=0.0)
+    network = blank_network(dataclasses.replace(bilm.config, lstm=lstm, dropout=0.0))
+    assert isinstance(network, BiLM)
+    network.load_state_dict(bilm.state_dict(), assign=True)
+    cell = lstm.cell_width
+    for name, parameter in network.named_parameters():
+        if re.fullmatch(r"(forward|backward)_lstm\.layers\.\d+\.bias", name):
+            parameter.detach()[cell : 2 * cell] += bilm.config.lstm.forget_bias
+    return network.train()
+
+
+def _local(file: str | Path) -> str:
+    return str(local_file(file)) if isinstance(file, str) and re.match("https?://", file) else str(file)
+
+
+def _are_ids(ids: Any, dimensions: int, count: int) -> bool:
+    if not isinstance(ids, Tensor) or ids.dim() != dimensions or not len(ids):
+        return False
+    is_whole = not ids.is_floating_point() and not ids.is_complex() and ids.dtype != torch.bool
+    return is_whole and (not ids.numel() or bool((ids.min() >= 0) & (ids.max() < count)))
+
+
+def _batch_of(ids: Tensor, mask: Tensor) -> Batch:
+    """(rows, steps, ids of a type), boundaries among them, to a batch in which every type stands once."""
+    rows = ids.numpy().astype(np.int32)
+    numbers: dict[bytes, int] = {}
+    index = [numbers.setdefault(row.tobytes(), len(numbers)) for row in rows.reshape(-1, rows.shape[2])]
+    types = np.frombuffer(bytearray(b"".join(numbers)), dtype=np.int32).reshape(-1, rows.shape[2])
+    type_index = np.array(index, dtype=np.int64).reshape(rows.shape[:2])
+    return Batch(types, type_index, np.zeros(type_index.shape, dtype=np.bool_), mask.sum(dim=1).numpy())
+
+
+# -- state dicts ---------------------------------------------------------------------------------
+
+
+def _published_arrays(bilm: _ElmoBiLm) -> list[ForeignArray]:
+    """Every tensor of a state dict of AllenNLP, in its order."""
+    assert isinstance(bilm._bilm.token_network, CharCNN)
+    arrays = arrays_of_characters(bilm._bilm.token_network, "_token_embedder.")
+    if bilm._words is not None:
+        vectors: Tensor = bilm._words.token_network.embedding.weight  # the last two are the boundaries
+        arrays.append(whole("_word_embedding.weight", vectors.detach()[:-2]))
+    return arrays + arrays_of_recurrence(bilm._bilm, "_elmo_lstm.")
+
+
+def _save_as_published(module: nn.Module, state_dict: dict[str, Any], prefix: str, local_metadata: Any) -> None:
+    assert isinstance(module, _ElmoBiLm)
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        del state_dict[key]
+    state_dict.update({f"{prefix}{array.name}": array.as_state() for array in _published_arrays(module)})
+
+
+def _load_as_published(
+    module: nn.Module,
+    state_dict: dict[str, Any],
+    prefix: str,
+    local_metadata: Mapping[str, Any],
+    strict: bool,
+    missing_keys: list[str],
+    unexpected_keys: list[str],
+    error_msgs: list[str],
+) -> None:
+    assert isinstance(module, _ElmoBiLm)
+    for array in _published_arrays(module):
+        key = f"{prefix}{array.name}"
+        found = state_dict.pop(key, None)
+        if found is None:
+            missing_keys.append(key)
+        elif not isinstance(found, Tensor) or found.shape != array.shape:
+            shown = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            error_msgs.append(f"size mismatch for {key}: found {shown}, expected {array.shape}.")
+        else:
+            array.fill(found.detach())
+    # PyTorch goes on to load our own parameters: it finds what they now are
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        state_dict[f"{prefix}{name}"] = parameter.detach()
+
+
+# -- what old code makes -------------------------------------------------------------------------
+
+
+class Elmo(nn.Module):
+    """One or more mixes of the layers, as a module.
+
+    What: ``allennlp.modules.elmo.Elmo``, with its numbers and its state dict. When: a network of then is to be loaded,
+    or trained further. What to do instead in new code: `lowtide.load` and `lowtide.LayerMix`.
+
+    As there, dropout is 0.5 and the module begins in training mode.
+
+    Args:
+        options_file: a path, or the address of a published file, which is then fetched.
+        weight_file: the same.
+        num_output_representations: how many mixes.
+        requires_grad: whether the network is trained too.
+        do_layer_norm: see `ScalarMix`.
+        dropout: of what comes out.
+        vocab_to_cache: words whose token vectors are computed once; the first is padding.
+        keep_sentence_boundaries: whether ``<S>`` and ``</S>`` come out too.
+        scalar_mix_parameters: of all mixes; then none is trained.
+        module: gives ``activations`` and ``mask`` in place of the files, which are None then.
+        stateful: whether the state is warm.
+
+    Raises:
+        MissingPathError: if a file is not there and cannot be fetched.
+        ModelError: if it is damaged, or of a model that does not read UTF-8 bytes.
+        InputError: if arguments exclude each other.
+    """
+
+    def __init__(
+        self,
+        options_file: str | Path | None,
+        weight_file: str | Path | None,
+        num_output_representations: int,
+        requires_grad: bool = False,
+        do_layer_norm: bool = False,
+        dropout: float = 0.5,
+        vocab_to_cache: Sequence[str] | None = None,
+        keep_sentence_boundaries: bool = False,
+        scalar_mix_parameters: Sequence[float] | None = None,
+        module: Any = None,
+        *,
+        stateful: bool = True,
+    ) -> None:
+        super().__init__()
+        if module is not None and (options_file is not None or weight_file is not None or not stateful):
+            raise InputError(
+                "module= has files and a state of its own: leave out options_file, weight_file and stateful"
+            )
+        if module is None and options_file is None:
+            raise InputError("options_file is None, expected a file, or a module")
+        if module is None:
+            module = _ElmoBiLm(options_file, weight_file, requires_grad, vocab_to_cache, stateful=stateful)
+        self._elmo_lstm = module
+        self._dropout = nn.Dropout(p=dropout)
+        self._keep_sentence_boundaries = keep_sentence_boundaries
+        is_trained = scalar_mix_parameters is None
+        self._scalar_mixes = [
+            ScalarMix(module.num_layers, do_layer_norm, scalar_mix_parameters, is_trained)
+            for _ in range(num_output_representations)
+        ]
+        for number, mix in enumerate(self._scalar_mixes):
+            self.add_module(f"scalar_mix_{number}", mix)
+
+    def get_output_dim(self) -> int:
+        """The width of a vector: both directions."""
+        width: int = self._elmo_lstm.get_output_dim()
+        return width
+
+    def forward(self, inputs: Tensor, word_inputs: Tensor | None = None) -> dict[str, Any]:
+        """Embed a batch.
+
+        Args:
+            inputs: (..., tokens, 50), of `batch_to_ids`; leading dimensions are rows.
+            word_inputs: (..., tokens) numbers in the cached vocabulary.
+
+        Returns:
+            ``elmo_representations``: of every mix (..., tokens, width); ``mask``: (..., tokens).
+        """
+        rows = inputs.flatten(0, -3) if isinstance(inputs, Tensor) and inputs.dim() > 3 else inputs
+        words = word_inputs.flatten(0, -2) if word_inputs is not None and word_inputs.dim() > 2 else word_inputs
+        run = self._elmo_lstm(rows, words)
+        layers, mask = run["activations"], run["mask"]
+        mixed = [mix(layers, mask) for mix in self._scalar_mixes]
+        if not self._keep_sentence_boundaries:
+            mixed = [remove_sentence_boundaries(vectors, mask)[0] for vectors in mixed]
+            mask = remove_sentence_boundaries(layers[0], mask)[1]
+        leading = inputs.shape[:-2]
+        return {
+            "elmo_representations": [self._dropout(vectors).unflatten(0, leading) for vectors in mixed],
+            "mask": mask.unflatten(0, leading),
+        }
+
+
+class ElmoTokenEmbedder(nn.Module):
+    """One mix of the layers, projected if a width is given; see `Elmo` for the arguments."""
+
+    def __init__(
+        self,
+        options_file: str | Path = DEFAULT_OPTIONS_FILE,
+        weight_file: str | Path = DEFAULT_WEIGHT_FILE,
+        do_layer_norm: bool = False,
+        dropout: float = 0.5,
+        requires_grad: bool = False,
+        projection_dim: int | None = None,
+        vocab_to_cache: Sequence[str] | None = None,
+        scalar_mix_parameters: Sequence[float] | None = None,
+        *,
+        stateful: bool = True,
+    ) -> None:
+        super().__init__()
+        self._elmo = Elmo(
+            options_file,
+            weight_file,
+            1,
+            requires_grad,
+            do_layer_norm,
+            dropout,
+            vocab_to_cache,
+            scalar_mix_parameters=scalar_mix_parameters,
+            stateful=stateful,
+        )
+        self.output_dim = projection_dim or self._elmo.get_output_dim()
+        self._projection = nn.Linear(self._elmo.get_output_dim(), projection_dim) if projection_dim else None
+
+    def get_output_dim(self) -> int:
+        """The width of a vector."""
+        return self.output_dim
+
+    def forward(self, elmo_tokens: Tensor, word_inputs: Tensor | None = None) -> Tensor:
+        """(..., tokens, 50) to (..., tokens, width)."""
+        vectors: Tensor = self._elmo(elmo_tokens, word_inputs)["elmo_representations"][0]
+        return vectors if self._projection is None else self._projection(vectors)
+
+
+class ElmoEmbedder:
+    """All layers of tokenised sentences, as arrays.
+
+    What: ``allennlp.commands.elmo.ElmoEmbedder`` (to be had up to 0.9), with its numbers; without arguments the original
+    model. When: code or numbers from then are to be kept. What to do instead in new code: `lowtide.load` and
+    `lowtide.Elmo.embed_layers`.
+
+    An empty sentence gives (layers, 0, width), whatever the model; where the original fails (only empty sentences, or
+    none), this does not.
+
+    Args:
+        options_file: see `Elmo`.
+        weight_file: see `Elmo`.
+        cuda_device: the number of a GPU; -1: the CPU.
+        stateful: whether the state is warm; ``elmo_bilm._elmo_lstm.stateful`` in old code.
+    """
+
+    def __init__(
+        self,
+        options_file: str | Path = DEFAULT_OPTIONS_FILE,
+        weight_file: str | Path = DEFAULT_WEIGHT_FILE,
+        cuda_device: int = -1,
+        *,
+        stateful: bool = True,
+    ) -> None:
+        self.cuda_device = cuda_device
+        self.elmo_bilm = _ElmoBiLm(options_file, weight_file, stateful=stateful)
+        if cuda_device >= 0:
+            self.elmo_bilm.to(pick_device(f"cuda:{cuda_device}"))
+
+    def batch_to_embeddings(self, batch: Iterable[Iterable[str]]) -> tuple[Tensor, Tensor]:
+        """(sentences, layers, longest, width), without the boundaries, and the mask (sentences, longest)."""
+        run = self.elmo_bilm(batch_to_ids(batch))
+        layers = [remove_sentence_boundaries(layer, run["mask"])[0] for layer in run["activations"]]
+        return torch.stack(layers, dim=1), remove_sentence_boundaries(layers[0], run["mask"])[1]
+
+    def embed_sentence(self, sentence: Iterable[str]) -> Vectors:
+        """(layers, tokens, width) of one sentence."""
+        return self.embed_batch([sentence])[0]
+
+    def embed_batch(self, batch: Iterable[Iterable[str]]) -> list[Vectors]:
+        """(layers, tokens, width) of every sentence; they run together."""
+        sentences = _as_tokens(batch)
+        if not any(sentences) and len(sentences) < 2:  # nothing runs then, and no state changes
+            return [np.zeros((self.elmo_bilm.num_layers, 0, self.elmo_bilm.get_output_dim()), np.float32)] * len(
+                sentences
+            )
+        layers = self.batch_to_embeddings(sentences)[0].detach().cpu().numpy()
+        # copies, so that one short sentence does not keep its whole batch alive
+        return [vectors[:, : len(sentence)].copy() for vectors, sentence in zip(layers, sentences, strict=True)]
+
+    def embed_sentences(
+        self, sentences: Iterable[Iterable[str]], batch_size: int = DEFAULT_BATCH_SIZE
+    ) -> Iterator[Vectors]:
+        """The same of any number of sentences, batch after batch, in their order."""
+        if batch_size < 1:
+            raise InputError(f"a batch of {batch_size} rows: expected at least 1")
+        rest = iter(sentences)
+        while batch := list(itertools.islice(rest, batch_size)):
+            yield from self.embed_batch(batch)
+
+    def embed_file(
+        self,
+        input_file: IO[str],
+        output_file_path: str | Path,
+        output_format: str = "all",
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        forget_sentences: bool = False,
+        use_sentence_keys: bool = False,
+    ) -> None:
+        """Embed a file, one sentence a line, its tokens between spaces; it is closed then.
+
+        Args:
+            input_file: open.
+            output_file_path: an HDF5 file, which appears when it is whole: datasets ``"0"``, ``"1"`` and so on, and in
+                ``sentence_to_index`` one JSON object from line to number.
+            output_format: ``all``: (layers, tokens, width); ``top`` or ``average``: (tokens, width).
+            batch_size: sentences that run together.
+            forget_sentences: whether to leave out ``sentence_to_index``.
+            use_sentence_keys: whether datasets are named by their lines instead.
+
+        Raises:
+            InputError: if a line is empty, or cannot be a key, or there is no such format.
+            WriteError: if the file cannot be written.
+        """
+        if output_format not in _FORMATS:
+            raise InputError(
+                f"unknown output_format {output_format!r}.{nearest(output_format, _FORMATS)} Known: {', '.join(_FORMATS)}"
+            )
+        lines = [line.strip() for line in input_file]
+        blank = [str(number) for number, line in enumerate(lines) if not line]
+        if blank:
+            raise InputError(f"empty lines, counted from 0: {', '.join(blank[:10])}: remove them")
+        keys = lines if use_sentence_keys else [str(number) for number in range(len(lines))]
+        vectors = self.embed_sentences((line.split() for line in lines), batch_size)
+        with (
+            progress("embedding", total=len(lines), unit="sentences") as bar,
+            written_whole(Path(output_file_path)) as beside,
+            _Disk(beside) as disk,
+        ):
+            with h5py.File(disk, "w") as file:
+                for key, layers in zip(keys, vectors, strict=True):
+                    _write(file, key, _FORMATS[output_format](layers))
+                    disk.check()
+                    bar.advance(1)
+                if not forget_sentences and not use_sentence_keys:
+                    index = json.dumps(dict(zip(lines, keys, strict=True)))
+                    file.create_dataset("sentence_to_index", data=[index], dtype=h5py.string_dtype())
+            disk.check()
+        if hasattr(input_file, "close"):
+            input_file.close()
+
+
+_FORMATS: dict[str, Callable[[Vectors], NDArray[np.float32]]] = {
+    "all": lambda layers: layers,
+    "top": lambda layers: layers[-1],
+    "average": lambda layers: layers.mean(axis=0),
+}
+
+
+def _write(file: h5py.File, key: str, vectors: NDArray[np.float32]) -> None:
+    try:
+        file.create_dataset(key, data=vectors, track_times=False)
+    except (ValueError, TypeError, OSError) as error:  # twice the same, a NUL, another line that ends before a slash
+        raise InputError(f"the line {key!r} cannot be a key of HDF5 ({error}): leave out use_sentence_keys") from None

@@ -1,0 +1,138 @@
+"""A model as it is read, whatever the format: config, vocabulary, network."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from lowtide.errors import ModelError
+from lowtide.model import BiLM, BiLMConfig, JointLSTM, Softmax, Trunk
+from lowtide.text.characters import ByteSpelling, LetterSpelling, Spelling, SymbolSpelling
+from lowtide.text.tokenize import Sentence, TokenizerConfig
+from lowtide.text.vocabulary import Vocabulary
+
+log = logging.getLogger("lowtide")
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What our own ``config.json`` holds, and what every other format is turned into."""
+
+    format_version: int
+    kind: Literal["elmo"]
+    tokenizer: TokenizerConfig
+    trunk: Literal["elmo", "joint_lstm"]
+    bilm: BiLMConfig
+    documents: bool = False
+    """Whether the state passes from sentence to sentence within a document."""
+    preset: str | None = None
+    training: Any = None
+    """A record of how the model was trained: budget, seed, versions. Nothing depends on it."""
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model that was read."""
+
+    path: Path
+    """The folder, the zip or the file it was read from."""
+    format: str
+    """Its name, for people."""
+    config: ModelConfig
+    bilm: Trunk
+    words: Vocabulary | None = None
+    """The vocabulary; None where the files have none: published hdf5 files mostly."""
+    letters: Sequence[str] | None = None
+    """What the characters of the character network are; None: UTF-8 bytes."""
+    read_softmax: Callable[[], Softmax] | None = None
+    """Reads the output layer, the largest matrix, which only guesses and perplexity want; None if there is none."""
+    card: str = ""
+    """What its makers say of it."""
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """How types are written for this model's token network."""
+        char_cnn, symbols = self.config.bilm.char_cnn, self.config.bilm.symbols
+        if char_cnn is None:
+            return SymbolSpelling(self.vocabulary, None if symbols is None else symbols.max_letters)
+        if self.letters is None:
+            return ByteSpelling(char_cnn.max_characters)
+        words = None if symbols is None else self.vocabulary
+        return LetterSpelling(self.letters, char_cnn.max_characters, words)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The types that the model can predict, or has a vector for.
+
+        Raises:
+            ModelError: if its files have none.
+        """
+        if self.words is None:
+            raise ModelError(f"{self.path} ({self.format}) has no vocabulary: it has no list of the words it has seen")
+        return self.words
+
+    def load_softmax(self) -> Softmax:
+        """Read the output layer.
+
+        Raises:
+            ModelError: if the model has none, or none that fits.
+        """
+        if self.read_softmax is None:
+            raise ModelError(
+                f"{self.path} ({self.format}) has no softmax, which guesses and perplexity need: a folder of ours "
+                "holds it as softmax.safetensors, a published hdf5 file never does, the training checkpoint does"
+            )
+        return self.read_softmax().eval()
+
+    def num_truncated(self, sentence: Sentence) -> int:
+        """How many tokens are longer than their row of characters."""
+        return sum(map(self.spelling.is_truncated, sentence))
+
+    def log_truncated(self, count: int) -> None:
+        """Say how many tokens of a text were longer than their row of characters."""
+        char_cnn = self.config.bilm.char_cnn
+        if count and char_cnn is not None:
+            told = (
+                "cut         %s tokens are longer than %d bytes; the rest of them is not read"
+                if self.letters is None
+                else "cut         %s tokens are longer than %d characters; the rest of them is not read"
+            )
+            log.info(told, f"{count:,}", char_cnn.max_characters - 2)
+
+
+def spelling_for(vocabulary: Vocabulary, *, is_alphabet: bool, max_characters: int = 50) -> Spelling:
+    """How types are written for a token network: as symbols of an alphabet, or byte by byte."""
+    return SymbolSpelling(vocabulary) if is_alphabet else ByteSpelling(max_characters)
+
+
+_TRUNKS: dict[str, type[Trunk]] = {"elmo": BiLM, "joint_lstm": JointLSTM}
+
+
+def blank_network(config: BiLMConfig, trunk: str = "elmo") -> Trunk:
+    """A network that has shapes and no numbers yet: to be filled from a file."""
+    with torch.device("meta"), _Uninitialised():
+        return _TRUNKS[trunk](config).eval()
+
+
+def blank_softmax(num_types: int, width: int) -> Softmax:
+    """An output layer that has shapes and no numbers yet."""
+    with torch.device("meta"), _Uninitialised():
+        return Softmax(num_types, width).eval()
+
+
+class _Uninitialised(TorchFunctionMode):
+    """What is to be loaded is not drawn before: on the meta device PyTorch would load its compiler for it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        return func(*args, **(kwargs or {}))
