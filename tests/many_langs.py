@@ -129,7 +129,7 @@ RECIPES = {
 }
 """Every kind of model that its tools can train, with clips so low that random weights meet them."""
 
-SENTENCES = (
+SENTENCES: tuple[list[str], ...] = (
     ["the", "tide", "goes", "."],
     ["潮水", "退了", "就", "知道", "誰", "👍🏽", "👍", "🌊"],
     [],

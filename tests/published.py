@@ -298,7 +298,7 @@ def expected_layers(
     return [reference.run_sentence(model, sentence, words)[:, 1:-1] for sentence in sentences]
 
 
-def assert_agree(found: Sequence[Vectors], expected: Sequence[reference.Array]) -> None:
+def assert_agree(found: Sequence[Vectors], expected: Sequence[NDArray[Any]]) -> None:
     """Differences are of the size that float32 makes: 2e-6 where values are of order 1."""
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == np.float32 and one.shape == other.shape

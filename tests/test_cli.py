@@ -297,3 +297,68 @@ def test_debugging_shows_the_traceback(lowtide: Lowtide, monkeypatch: pytest.Mon
 
 def test_the_version_is_told(lowtide: Lowtide) -> None:
     assert lowtide("--version").out.startswith("lowtide 0.")
+
+
+# -- published models ----------------------------------------------------------------------------
+
+
+def test_a_model_is_converted_and_opened_in_its_new_format(lowtide: Lowtide, model: Path, tmp_path: Path) -> None:
+    assert lowtide("convert", model, tmp_path / "pair", "--to", "hdf5").code == 0
+    pair = ("inspect", tmp_path / "pair" / "options.json", "--weights", tmp_path / "pair" / "weights.hdf5", "--json")
+    told = json.loads(lowtide(*pair).out)
+    assert told["format"] == "published hdf5" and not told["has_softmax"]
+    assert told["checksum"] == json.loads(lowtide("inspect", model, "--json").out)["checksum"]
+
+
+def test_vectors_of_warm_state_differ_and_the_reason_is_named(
+    lowtide: Lowtide, model: Path, corpus: Path, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old.h5", tmp_path / "new.h5"
+    lowtide("embed", model, corpus, "--out", old, "--layers", "all", "--stateful", "8")
+    lowtide("embed", model, corpus, "--out", new, "--layers", "all")
+    ran = lowtide("diff", old, new, "--rows", "8", "--model", model)
+    assert ran.code == 1 and "--stateful 8" in ran.out
+    assert "confirmed with the model" in ran.out
+    assert lowtide("diff", new, new).code == 0
+    assert json.loads(lowtide("diff", old, new, "--json").out)["is_same"] is False
+
+
+def test_a_vector_file_that_is_none_is_a_mistake(lowtide: Lowtide, corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.h5").write_text("no vectors", encoding="utf-8")
+    ran = lowtide("diff", tmp_path / "x.h5", tmp_path / "x.h5")
+    assert ran.code == 2 and "x.h5" in ran.err
+
+
+def test_how_far_warm_state_goes_is_shown(lowtide: Lowtide, model: Path, corpus: Path) -> None:
+    told = json.loads(lowtide("inspect", model, "--state-check", corpus, "--rows", "4", "--json").out)
+    assert told["rows"] == 4 and told["layers"][0]["largest"] < 1e-5 < told["layers"][1]["largest"]
+
+
+def test_published_models_are_listed_and_described(lowtide: Lowtide) -> None:
+    listed = lowtide("models").out
+    assert "original" in listed and "seqvec" in listed
+    told = lowtide("models", "original").out
+    assert "arxiv.org/abs/1802.05365" in told and "93,600,000" in told
+    assert lowtide("models", "orignal").code == 2
+
+
+def test_records_of_fasta_are_called_by_their_ids(lowtide: Lowtide, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.fasta").write_text(">sp|P1|X human\nMKV\n\nLL\n>q2\nacd\n", encoding="utf-8")
+    out = tmp_path / "v.npz"
+    ran = lowtide("embed", model, tmp_path / "p.fasta", "--out", out, "--keys", "id", "--layers", "sum")
+    assert ran.code == 0, ran.err
+    with np.load(out) as vectors:
+        assert {key: len(vectors[key]) for key in vectors} == {"sp|P1|X": 5, "q2": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("a line\n", "t.txt:1 has no id"), (">a\nMK\n>a\nMK\n", "a stands twice"), (">\nMK\n", "t.txt:1 has no id")],
+)
+def test_ids_that_cannot_be_keys_are_refused(
+    text: str, says: str, lowtide: Lowtide, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "t.txt").write_text(text, encoding="utf-8")
+    ran = lowtide("embed", model, tmp_path / "t.txt", "--out", tmp_path / "v.npz", "--keys", "id")
+    assert ran.code == 2 and says in ran.err
+    assert not (tmp_path / "v.npz").exists()

@@ -77,7 +77,7 @@ def _character_features(model: Model, ids: Sequence[int]) -> Array:
         weight, bias = arrays[f"convolutions.{number}.weight"], arrays[f"convolutions.{number}.bias"]
         windows = np.stack([characters[place : place + width] for place in range(len(ids) - width + 1)])
         best = np.max(np.einsum("new,pwe->pn", weight, windows), axis=0) + bias
-        answers.append({"relu": lambda v: np.where(v > 0, v, 0.0), "tanh": np.tanh}[sizes["activation"]](best))
+        answers.append(np.tanh(best) if sizes["activation"] == "tanh" else np.maximum(best, 0))
     x: Array = np.concatenate(answers)
     for number in range(sizes["n_highway"]):
         both = arrays[f"highways._layers.{number}.weight"] @ x + arrays[f"highways._layers.{number}.bias"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import tiny
 from lowtide.errors import ConfigError
-from lowtide.model import BiLM, BiLMConfig, Carry, Softmax, States
+from lowtide.model import BiLM, BiLMConfig, Carry, Softmax, States, SymbolConfig
 from lowtide.text.batches import batch_of_documents
 from lowtide.text.characters import ByteSpelling
 from model import reference
@@ -403,14 +403,55 @@ def test_sizes_are_those_of_the_states(variant: str, num_layers: int, width: int
     assert (network.num_layers, network.width) == (num_layers, width) == (layers.shape[0], layers.shape[-1])
 
 
+@pytest.mark.parametrize(("cell_width", "width"), [(5, 5), (4, 5), (7, 5)])
+def test_a_state_is_as_wide_as_its_projection_if_there_is_one(cell_width: int, width: int) -> None:
+    network = tiny.bilm(tiny.lstm(cell_width=cell_width, width=width, has_projection=True))
+    shapes = {tuple(t.shape) for name, t in network.state_dict().items() if name.endswith("projection_weight")}
+    assert shapes == {(width, cell_width)}
+    states = run(network, rows_of(SENTENCES))
+    assert network.width == states.layers.shape[-1] == 2 * width
+    assert states.carry is not None
+    assert {(state.hidden.shape[1], state.cell.shape[1]) for state in states.carry.forward} == {(width, cell_width)}
+
+
 @pytest.mark.parametrize(
     ("make", "what"),
     [
         (lambda: BiLMConfig(tiny.LSTM), "has a token network"),
-        (lambda: BiLMConfig(tiny.LSTM, char_cnn=tiny.CHAR_CNN, symbols=tiny.SYMBOLS), "an embedding_width of their own"),
+        (
+            lambda: BiLMConfig(tiny.LSTM, char_cnn=tiny.CHAR_CNN, symbols=tiny.SYMBOLS),
+            "an embedding_width of their own",
+        ),
         (lambda: tiny.lstm(num_layers=0), "at least 1"),
         (lambda: tiny.lstm(cell_width=0), "at least 1"),
-        (lambda: tiny.lstm(cell_width=4, width=5), "never wider than its cell"),
+        (lambda: tiny.lstm(cell_width=4, width=5), "width 5 over cells of 4 without a projection"),
+        (
+            lambda: tiny.lstm(cell_width=7, width=5, has_projection=False),
+            "width 5 over cells of 7 without a projection",
+        ),
+        (lambda: tiny.lstm(num_layers=10**9), "num_layers=1000000000"),
+        (lambda: tiny.lstm(cell_width=10**30), "cell_width=1000000"),
+        (lambda: tiny.lstm(cell_width=10**30, width=10**30), "width=1000000"),
+        (lambda: tiny.lstm(cell_clip=0.0), "cell_clip is 0.0"),
+        (lambda: tiny.lstm(projection_clip=-1.0), "projection_clip is -1.0"),
+        (lambda: tiny.lstm(cell_clip=float("nan")), "cell_clip is nan"),
+        (lambda: tiny.char_cnn(embedding_width=0), "at least 1"),
+        (lambda: tiny.char_cnn(filters=()), "one filter or more"),
+        (lambda: tiny.char_cnn(filters=((1, 0),)), "at least 1"),
+        (lambda: tiny.char_cnn(filters=((0, 1),)), "at least 1"),
+        (lambda: tiny.char_cnn(filters=((11, 3),)), "over 11 characters has no place in a row of 10"),
+        (lambda: tiny.char_cnn(filters=((1, 1),) * 100_000), "at most"),
+        (lambda: tiny.char_cnn(filters=((1, 10**30),)), "at most"),
+        (lambda: tiny.char_cnn(num_highways=-1), "0 highways or more"),
+        (lambda: tiny.char_cnn(num_highways=10**9), "at most"),
+        (lambda: tiny.char_cnn(max_characters=2), "3 characters or more"),
+        (lambda: tiny.char_cnn(max_characters=10**9), "at most"),
+        (lambda: BiLMConfig(tiny.LSTM, symbols=SymbolConfig(0)), "at least 1"),
+        (lambda: BiLMConfig(tiny.LSTM, symbols=SymbolConfig(4, embedding_width=0)), "at least 1"),
+        (lambda: BiLMConfig(tiny.LSTM, symbols=SymbolConfig(10**30)), "at most"),
+        (lambda: BiLMConfig(tiny.LSTM, symbols=SymbolConfig(4, embedding_width=10**30)), "at most"),
+        (lambda: BiLMConfig(tiny.LSTM, symbols=SymbolConfig(4, max_letters=0)), "max_letters is 0"),
+        (lambda: BiLMConfig(tiny.LSTM, symbols=SymbolConfig(4, max_letters=-1)), "max_letters is -1"),
         (lambda: tiny.char_cnn(has_projection=False), "12 filters are the token vector, which has width 5"),
         (lambda: dataclasses.replace(tiny.BYTES, dropout=1.0), "dropout is 1.0"),
     ],

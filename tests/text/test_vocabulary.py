@@ -129,6 +129,56 @@ def test_a_special_in_the_text_does_not_stand_twice() -> None:
     assert vocabulary.counts[UNKNOWN_INDEX] == 7
 
 
+# -- of a model from elsewhere --------------------------------------------------------------------
+
+
+marks_and_words = st.lists(st.sampled_from(["<S>", "</S>", "<UNK>", "a", "b", "", "\0", "a\0", "潮"]), max_size=12).map(
+    lambda words: [*words[:6], "</S>", "<UNK>", *words[6:], "<S>"]
+)
+
+
+@claim
+@given(marks_and_words)
+def test_every_row_of_a_list_of_words_has_one_type(words: list[str]) -> None:
+    vocabulary, rows = Vocabulary.from_words(words)
+    assert sorted(rows.tolist()) == list(range(len(words))) and rows.dtype == np.int64
+    assert len(vocabulary) == len(words) and vocabulary.types[:3] == [*SPECIALS]
+    assert not vocabulary.counts.any()
+
+
+@claim
+@given(marks_and_words, st.sampled_from(["<S>", "</S>", "<UNK>", "a", "b", "", "潮", "moon"]))
+def test_a_word_is_found_in_its_last_row(words: list[str], word: str) -> None:
+    vocabulary, rows = Vocabulary.from_words(words)
+    last = {other: row for row, other in enumerate(words)}
+    assert rows[vocabulary.index(word)] == last.get(word, last["<UNK>"])
+
+
+@pytest.mark.parametrize("missing", SPECIALS)
+def test_words_without_a_special_are_refused(missing: str) -> None:
+    with pytest.raises(ModelError, match=f"4 words have no {missing}, expected"):
+        Vocabulary.from_words(["x" if word == missing else word for word in ("a", "</S>", "<UNK>", "<S>")])
+
+
+def test_words_may_have_other_specials() -> None:
+    words = ["<oov>", "a", "<bos>", "<eos>", "<UNK>", "<S>"]
+    vocabulary, rows = Vocabulary.from_words(words, ("<bos>", "<eos>", "<oov>"))
+    assert rows.tolist() == [2, 3, 0, 1, 4, 5] and vocabulary.types[3] == "a"
+    assert vocabulary.index("moon") == UNKNOWN_INDEX and rows[UNKNOWN_INDEX] == 0
+
+
+def test_a_vocabulary_of_words_comes_back_from_a_file(tmp_path: Path) -> None:
+    vocabulary, _ = Vocabulary.from_words(["a", "<S>", "</S>", "a", "<UNK>", "<S>", "", "a\tb"])
+    vocabulary.save(tmp_path / "vocabulary.txt")
+    assert Vocabulary.load(tmp_path / "vocabulary.txt").types == vocabulary.types
+
+
+def test_a_long_list_of_words_takes_no_long_time() -> None:
+    words = [*SPECIALS, *map(str, range(200_000)), *map(str, range(1000))]
+    vocabulary, rows = Vocabulary.from_words(words)
+    assert rows[vocabulary.index("999")] == len(words) - 1 and len(vocabulary) == len(words)
+
+
 # -- files -----------------------------------------------------------------------------------------
 
 

@@ -84,19 +84,19 @@ class Embedder:
         self.config = _architecture(stored)
         self.char_lexicon = None if stored.letters is None else _numbered(stored.letters)
         self.word_lexicon = None if stored.words is None else _numbered(stored.words.types)
-        self.model = SimpleNamespace(encoder=_Encoder(stateful))
+        self._rows = _Rows(stateful)
+        self.model = SimpleNamespace(encoder=self._rows)
         self._is_plain = stored.config.trunk == "joint_lstm"
         self._is_told = False
 
     @property
     def stateful(self) -> bool:
         """Whether vectors depend on what was embedded before and beside them, as in the original."""
-        encoder: _Encoder = self.model.encoder
-        return encoder.stateful
+        return self._rows.stateful
 
     @stateful.setter
     def stateful(self, stateful: bool) -> None:
-        self.model.encoder.stateful = stateful
+        self._rows.stateful = stateful
 
     def sents2elmo(self, sents: Iterable[Iterable[str]], output_layer: int = -1) -> list[Vectors]:
         """Embed sentences.
@@ -123,8 +123,8 @@ class Embedder:
         return [_chosen(vectors, output_layer) for vectors in embedded]
 
     def _check(self, sentences: Sequence[Sentence], output_layer: int) -> None:
-        if self.batch_size < 1:
-            raise InputError(f"a batch of {self.batch_size} rows: expected at least 1")
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise InputError(f"batch_size is {self.batch_size!r}, expected a whole number from 1 on")
         if not isinstance(output_layer, (int, np.integer)):
             raise InputError(f"output_layer is {output_layer!r}, expected a whole number")
         if output_layer in (-1, -2):
@@ -167,13 +167,13 @@ class Embedder:
 
     def _run(self, sentences: Sequence[Sentence]) -> list[Vectors]:
         """One batch, its r-th sentence from the state that the last batch left in row r."""
-        encoder, state = self.elmo.encoder(), self.model.encoder.state
+        encoder = self.elmo.encoder()
         documents = [[sentence] for sentence in sentences]
         batch, _ = batch_of_documents(documents, encoder.spelling)
         if self._is_plain:
             batch = _padded(batch, _spelled_padding(self.elmo.stored))
         with measuring(encoder):
-            states = state.run(encoder.bilm, batch)
+            states = self._rows.run(encoder.bilm, batch)
             layers = (states.layers[-1] if self._is_plain else states.layers).float().cpu().numpy()
         # copies, so that one short sentence does not keep its whole batch alive
         return [
@@ -186,16 +186,16 @@ class Embedder:
         return f"Embedder({str(self.model_dir)!r}, batch_size={self.batch_size}, stateful={self.stateful})"
 
 
-class _Encoder:
-    """Where old code reaches the state: ``embedder.model.encoder``."""
+class _Rows(WarmState):
+    """The state of all rows, where old code reaches it: ``embedder.model.encoder``."""
 
     def __init__(self, stateful: bool) -> None:
+        super().__init__()
         self.stateful = stateful
-        self.state = WarmState()
 
     def reset_states(self) -> None:
         """Forget everything: all rows begin at zero."""
-        self.state.reset()
+        self.reset()
 
 
 def _as_tokens(sents: Iterable[Iterable[str]]) -> list[Sentence]:

@@ -54,7 +54,7 @@ class ForeignArray:
         return self._gathered_into(torch.empty(self.shape))
 
     def as_state(self) -> Tensor:
-        """Its numbers as a state dict holds them: where they are one parameter, that itself; else a copy beside ours."""
+        """Its numbers as a state dict has them: our parameter itself, where they are one; else a copy beside ours."""
         first = self.places[0]
         return first.view if first.part is ... else self._gathered_into(first.view.new_empty(self.shape))
 
