@@ -16,7 +16,7 @@ from model import reference
 from model.reference import Array
 
 FIVE = [["The", "tide", "goes"], ["Yes"], [], ["He", "sat", "on", "the", "bank", "."], ["退了", "🌊"]]
-LAYERS = {
+LAYERS: dict[str, Callable[[Array], Array]] = {
     "average": lambda layers: layers.mean(axis=1),
     "top": lambda layers: layers[:, -1],
     "all": lambda layers: layers,
@@ -72,7 +72,8 @@ def old(model: reference.Model, texts: Sequence[Sequence[str]], batch_size: int,
 
 
 def scaled(vectors: Array) -> Array:
-    return vectors / np.sqrt((vectors**2).sum(axis=tuple(range(1, vectors.ndim)), keepdims=True))
+    lengths: Array = np.sqrt((vectors**2).sum(axis=tuple(range(1, vectors.ndim)), keepdims=True))
+    return vectors / lengths
 
 
 def assert_same(found: Array, expected: Array) -> None:
@@ -109,13 +110,16 @@ def test_the_readme_of_the_original_runs_with_a_whole_model(checkpoint: publishe
 
 
 @pytest.mark.parametrize("warmup", [True, False])
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_vectors_are_the_old_ones(batch_size: int, warmup: bool, model: reference.Model, opened: Open) -> None:
+    found = opened(max_batch_size=batch_size).get_elmo_vectors(FIVE, warmup=warmup, layers="all")
+    assert_same(found, old(model, FIVE, batch_size, warmup=warmup))
+
+
 @pytest.mark.parametrize("layers", LAYERS)
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 32])
-def test_vectors_are_the_old_ones(
-    batch_size: int, layers: str, warmup: bool, model: reference.Model, opened: Open
-) -> None:
-    found = opened(max_batch_size=batch_size).get_elmo_vectors(FIVE, warmup=warmup, layers=layers)
-    assert_same(found, LAYERS[layers](old(model, FIVE, batch_size, warmup=warmup)))
+def test_layers_are_chosen_by_their_old_names(layers: str, model: reference.Model, opened: Open) -> None:
+    found = opened(max_batch_size=3).get_elmo_vectors(FIVE, layers=layers)
+    assert_same(found, LAYERS[layers](old(model, FIVE, 3, warmup=True)))
 
 
 @pytest.mark.parametrize("variant", published.VARIANTS)

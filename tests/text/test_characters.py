@@ -153,10 +153,7 @@ def test_a_symbol_is_cut_before_it_is_looked_up_if_that_is_asked() -> None:
     assert list(map(cut.is_truncated, types)) == [False, True, True, False, False]
 
 
-CUT = pytest.mark.xfail(strict=True, reason="the marks of a sentence are cut")
-
-
-@pytest.mark.parametrize("max_letters", [*(pytest.param(n, marks=CUT) for n in (1, 2, 3)), None])
+@pytest.mark.parametrize("max_letters", [1, 2, 3, None])
 def test_the_marks_of_a_sentence_are_never_cut(max_letters: int | None) -> None:
     spelling = SymbolSpelling(Vocabulary.from_counts({"M": 3}, num_sentences=1), max_letters)
     assert spelling.char_ids(list(spelling.marks)).tolist() == [[0], [1]]
@@ -196,7 +193,7 @@ def test_letters_stand_between_the_end_and_the_beginning_of_a_word(type_: str, l
     assert letters_of().char_ids([type_]).tolist() == [expected]
 
 
-@pytest.mark.parametrize("max_characters", [*(pytest.param(n, marks=CUT) for n in (3, 4, 6)), 7, 50])
+@pytest.mark.parametrize("max_characters", [3, 4, 6, 7, 50])
 def test_the_marks_of_a_sentence_have_letters_of_their_own(max_characters: int) -> None:
     spelling = letters_of(max_characters)
     for mark, letter in zip(spelling.marks, ("<bos>", "<eos>"), strict=True):

@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import io
 import json
+import pickle
 import random
 import re
 import shutil
@@ -51,6 +52,8 @@ SECONDS, GIGABYTE = 5, 1 << 30
 """What a case may cost at most, in time of the processor and in memory."""
 LETTERS = 1500
 """How long a message may be."""
+MEANT = "the model's text was cut by"
+"""How the one warning begins that a model may cause."""
 _SILENCE = 60
 """Seconds after which a process that finishes no case is stopped."""
 MARKER = "a-pickle-ran-code"
@@ -193,9 +196,10 @@ _RAW = {
     "@none": "",
 }
 """Values that no tool writes, and how they stand in the file."""
-_VALUES = (
-    None, True, False, 0, 1, -1, 2, 3, 7, 255, 65536, 1 << 20, 1 << 24, 1 << 31, (1 << 31) - 1, 1 << 32, 1 << 53, 1 << 63,
-    (1 << 64) - 1, 10**30, -(10**30), 0.5, -0.0, 1e-320, 1e300, float("nan"), float("inf"), float("-inf"), "", "x", "0",
+_VALUES: tuple[Any, ...] = (
+    None, True, False, 0, 1, -1, 2, 3, 7, 255, 65536, 1 << 20, 1 << 24, 1 << 31, (1 << 31) - 1, 1 << 32, 1 << 53,
+    1 << 63, (1 << 64) - 1, 10**30, -(10**30),
+    0.5, -0.0, 1e-320, 1e300, float("nan"), float("inf"), float("-inf"), "", "x", "0",
     "relu", "tanh", "elmo", "lstm", "cnn", "false", "\0", "../../etc/passwd", "x" * 5000, [], {}, [[]], [1], [[1, 2]],
     [[0, 0]], [[1, 1 << 40]], [None], {"": 1}, {"dim": 4}, [[1, 2, 3]], [[1, 3]] * 2000, *_RAW,
 )  # fmt: skip
@@ -211,7 +215,7 @@ def in_structure(rng: random.Random, data: bytes) -> bytes:
             case 0 if inside is not tree:
                 del inside[key]
             case 1 if isinstance(inside, dict):
-                inside[f"{key}@twice"] = rng.choice((inside[key], rng.choice(_VALUES)))
+                inside[f"{key}@twice"] = rng.choice((_copied(inside[key]), _copied(rng.choice(_VALUES))))
             case 2 if isinstance(inside, dict):
                 inside[f"{key}{rng.choice(_FIELDS)}"] = inside.pop(key)
             case 3:
@@ -219,7 +223,7 @@ def in_structure(rng: random.Random, data: bytes) -> bytes:
             case 4:
                 inside[key] = rng.choice(([inside[key]], {"a": inside[key]}, str(inside[key])))
             case _:
-                inside[key] = rng.choice(_VALUES)
+                inside[key] = _copied(rng.choice(_VALUES))
         if "" not in tree:
             break
     text = json.dumps(next(iter(tree.values())), ensure_ascii=rng.random() < 0.5)
@@ -330,7 +334,7 @@ def _in_entries(table: Mapping[bytes, bytes]) -> Way:
 
 def _zips(folder: Path) -> list[Sample]:
     pair = published.nlpl_files(published.write_pair(folder / "pair", words=published.WORDS), inside="171/")
-    many_langs.write(folder / "many")
+    many_langs.write(folder / "many", is_new=True)
     many = [(f"136/{name}", content) for name, content in _files_of(folder / "many").items()]
     made = {}
     for name, files in (("pair", pair), ("many", many)):
@@ -347,15 +351,8 @@ def _ways_of_zip(data: bytes, others: Sequence[bytes]) -> list[Way]:
     directory = range(data.index(b"PK\1\2"), len(data))
     headers = [range(found.start(), found.start() + 50) for found in re.finditer(b"PK\3\4", data)]
     end = range(data.rindex(b"PK\5\6"), len(data))
-    in_members = in_bytes(others=others)
-    return [
-        in_bytes(others=others),
-        truncated,
-        in_bytes(directory),
-        in_bytes(*headers),
-        in_bytes(end),
-        _in_a_member(in_members),
-    ]
+    anywhere, in_places = in_bytes(others=others), map(in_bytes, (directory, end))
+    return [anywhere, truncated, *in_places, in_bytes(*headers), _in_a_member(anywhere)]
 
 
 def _in_a_member(damage: Way) -> Way:
@@ -445,10 +442,8 @@ def _hdf5s(folder: Path) -> list[Sample]:
         samples.append(Sample(name, content, {"weights.hdf5": ways}))
         packed = folder / f"{name}.zip"
         published.write_zip(packed, content.items(), zipfile.ZIP_STORED)
-        in_packed = _in_a_member(in_bytes())
-        samples.append(
-            Sample(f"{name}, packed", {"model.zip": packed.read_bytes()}, {"model.zip": [in_packed]}, "model.zip")
-        )
+        in_packed: dict[str, Sequence[Way]] = {"model.zip": [_in_a_member(in_bytes())]}
+        samples.append(Sample(f"{name}, packed", {"model.zip": packed.read_bytes()}, in_packed, "model.zip"))
     return samples
 
 
@@ -469,11 +464,9 @@ def _heads(path: Path) -> list[range]:
 
     with h5py.File(path) as file:
         file.visititems(visit)
-    starts, ends = (
-        [0, *(end for _, end in sorted(pieces))],
-        [*(begin for begin, _ in sorted(pieces)), path.stat().st_size],
-    )
-    return [range(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
+    begins, ends = zip(*sorted(pieces), strict=True)
+    between = zip((0, *ends), (*begins, path.stat().st_size), strict=True)
+    return [range(start, end) for start, end in between if start < end]
 
 
 def _pickles(folder: Path) -> list[Sample]:
@@ -483,35 +476,52 @@ def _pickles(folder: Path) -> list[Sample]:
         for is_new in (False, True):
             place = folder / f"{name} {is_new}"
             many_langs.write(place, recipe, is_new=is_new)
-            files, ways = _files_of(place), {}
-            others = [files["encoder.pkl"], files["token_embedder.pkl"]]
-            for file, tensors in zip(
-                ("token_embedder.pkl", "encoder.pkl"), many_langs.random_tensors(recipe), strict=True
-            ):
-                size = sum(tensor.nbytes + 8 for tensor in tensors.values())
-                in_pickle = in_bytes(range(max(1, len(files[file]) - size)), keeps_length=True)
-                hostile = [_in_names, _in_names, _with_code]
+            files, names = _files_of(place), ("token_embedder.pkl", "encoder.pkl")
+            ways: dict[str, Sequence[Way]] = {}
+            for file, tensors in zip(names, many_langs.random_tensors(recipe), strict=True):
+                sizes = [tensor.nbytes + 8 for tensor in tensors.values()]
+                files[file] = files[file] if is_new else _without_addresses(files[file], sizes)
+                in_pickle = in_bytes(range(max(1, len(files[file]) - sum(sizes))), keeps_length=True)
+                hostile: list[Way] = [_in_names, _in_names, _with_code]
                 if is_new:
                     hostile = [_in_a_member(way) for way in (*hostile, in_bytes())]
+                others = [files[name] for name in names]
                 ways[file] = [in_bytes(others=others), truncated, in_pickle, in_pickle, *hostile]
             samples.append(Sample(place.name, files, ways))
     return samples
 
 
+def _without_addresses(data: bytes, sizes: Sequence[int]) -> bytes:
+    """A pickle of the old format that is the same in every process: its storages are named after where they lay."""
+    end = len(data) - sum(sizes)
+    last = data.rindex(b"\x80\x02]", 0, end)  # the pickle that lists the names; their numbers follow in that order
+    found = re.findall(rb"X.\0\0\0(\d{9,})", data[:last])
+    size_of, numbers, position = dict(zip(dict.fromkeys(found), sizes, strict=True)), {}, end
+    for name in sorted(size_of):
+        numbers[name] = data[position : position + size_of[name]]
+        position += size_of[name]
+    steady = {name: f"{place:09d}".encode() for place, name in enumerate(size_of)}
+    head = re.sub(rb"X.\0\0\0(\d{9,})", lambda match: _text(steady[match[1]]), data[:last])
+    names = pickle.dumps([name.decode() for name in steady.values()], protocol=2)
+    return head + names + b"".join(numbers[name] for name in steady)
+
+
 _GLOBALS = [
-    b"os\nsystem", b"os\nmkdir", b"posix\nsystem", b"builtins\nexec", b"builtins\neval", b"torch\nload", b"torch\nSize",
-    b"torch\ndevice", b"torch\nfloat32", b"torch\nint8", b"torch\nper_tensor_affine", b"torch\nTensor", b"torch\nstrided",
-    b"torch._utils\n_rebuild_tensor", b"torch._utils\n_rebuild_tensor_v2", b"torch._utils\n_rebuild_tensor_v3",
-    b"torch._utils\n_rebuild_parameter", b"torch._utils\n_rebuild_parameter_with_state", b"torch._utils\n_rebuild_qtensor",
+    b"os\nsystem", b"os\nmkdir", b"posix\nsystem", b"builtins\nexec", b"builtins\neval", b"torch\nload",
+    b"torch\nSize", b"torch\ndevice", b"torch\nfloat32", b"torch\nint8", b"torch\nper_tensor_affine", b"torch\nTensor",
+    b"torch\nstrided", b"torch._utils\n_rebuild_tensor", b"torch._utils\n_rebuild_tensor_v2",
+    b"torch._utils\n_rebuild_tensor_v3", b"torch._utils\n_rebuild_parameter",
+    b"torch._utils\n_rebuild_parameter_with_state", b"torch._utils\n_rebuild_qtensor",
     b"torch._utils\n_rebuild_sparse_tensor", b"torch._utils\n_rebuild_meta_tensor_no_storage",
     b"torch._utils\n_rebuild_nested_tensor", b"torch._utils\n_rebuild_wrapper_subclass",
     b"torch._utils\n_rebuild_device_tensor_from_numpy", b"torch._utils\n_rebuild_device_tensor_from_cpu_tensor",
     b"torch._tensor\n_rebuild_from_type_v2", b"torch.serialization\n_get_layout", b"_codecs\nencode",
-    b"collections\nOrderedDict", b"collections\nCounter", b"builtins\nset", b"builtins\nbytearray", b"builtins\ncomplex",
-    b"torch.nn.parameter\nParameter", b"torch.nn.parameter\nBuffer", b"numpy\ndtype", b"numpy._core.multiarray\nscalar",
-    b"torch\nFloatStorage", b"torch\nHalfStorage", b"torch\nDoubleStorage", b"torch\nBoolStorage", b"torch\nQInt8Storage",
-    b"torch\nComplexFloatStorage", b"torch\nLongStorage", b"torch\nBFloat16Storage", b"torch.storage\nUntypedStorage",
-    b"torch.storage\nTypedStorage", b"torch\nByteStorage", b"torch.jit._pickle\nrestore_type_tag", b"\xff\xfe\n\xff", b"\n",
+    b"collections\nOrderedDict", b"collections\nCounter", b"builtins\nset", b"builtins\nbytearray",
+    b"builtins\ncomplex", b"torch.nn.parameter\nParameter", b"torch.nn.parameter\nBuffer", b"numpy\ndtype",
+    b"numpy._core.multiarray\nscalar", b"torch\nFloatStorage", b"torch\nHalfStorage", b"torch\nDoubleStorage",
+    b"torch\nBoolStorage", b"torch\nQInt8Storage", b"torch\nComplexFloatStorage", b"torch\nLongStorage",
+    b"torch\nBFloat16Storage", b"torch.storage\nUntypedStorage", b"torch.storage\nTypedStorage", b"torch\nByteStorage",
+    b"torch.jit._pickle\nrestore_type_tag", b"\xff\xfe\n\xff", b"\n",
 ]  # fmt: skip
 
 
@@ -574,9 +584,8 @@ def _of_another_type(rng: random.Random, data: bytes) -> bytes:
         at, factor = rng.randrange(len(entry["shape"]) + 1), rng.choice((0, 1, 2, 4))
         entry["shape"].insert(at, factor)
     if rng.random() < 0.5:
-        entry["shape"] = [
-            rng.choice((int(np.prod(entry["shape"])) * k // 4, 1 << 63, 0)) for k in (rng.choice((1, 2, 4, 8)),)
-        ]
+        length = int(np.prod(entry["shape"]))
+        entry["shape"] = [rng.choice((length, 2 * length, length // 2, length // 4, 4 * length, 1 << 63, 0))]
     text = json.dumps(head).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + data[8 + size :]
@@ -632,7 +641,7 @@ def problem(path: Path) -> str | None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            _use(path)
+            use(path)
         except LowtideError as error:
             if re.search("[\\x00-\\x1f\\x7f\\x80-\\x9f\u2028\u2029\ud800-\udfff]", str(error)):
                 return f"a message that cannot be printed in a line, {_place_of(error)}: {str(error)!a:.300}"
@@ -642,8 +651,9 @@ def problem(path: Path) -> str | None:
             raise
         except BaseException as error:
             return f"{type(error).__name__}, {_place_of(error)}: {str(error)!a:.300}"
-    if caught:
-        first = caught[0]
+    unmeant = [warning for warning in caught if not str(warning.message).startswith(MEANT)]
+    if unmeant:
+        first = unmeant[0]
         return f"{first.category.__name__}, {Path(first.filename).name}:{first.lineno}: {str(first.message)!a:.300}"
     if Path(MARKER).exists():
         Path(MARKER).rmdir()
@@ -651,7 +661,7 @@ def problem(path: Path) -> str | None:
     return None
 
 
-def _use(path: Path) -> None:
+def use(path: Path) -> None:
     """Load a model, and use it as far as it goes."""
     elmo = load(path, device="cpu")
     sentences = [["The", "tide", "潮水", ""]]
@@ -693,8 +703,12 @@ class Bench:
 
 def finds(kind: str, folder: Path, *, seed: int, count: int) -> list[Find]:
     """Try some cases of a kind, in this process and without limits."""
-    bench, samples = Bench(folder), samples_of(kind)
-    tried = (bench.tried(case(samples, f"{seed}/{kind}/{number}")) for number in range(count))
+    bench, samples, num_threads = Bench(folder), samples_of(kind), torch.get_num_threads()
+    torch.set_num_threads(1)  # more of them wait for each other, where models are tiny
+    try:
+        tried = [bench.tried(case(samples, f"{seed}/{kind}/{number}")) for number in range(count)]
+    finally:
+        torch.set_num_threads(num_threads)
     return [find for find in tried if find is not None]
 
 
@@ -722,7 +736,7 @@ def _too_slow(*_: object) -> None:
 
 def _status(key: str) -> int:
     """Bytes, of this process."""
-    found = re.search(rf"^{key}:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.M)
+    found = re.search(rf"^{key}:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"), re.M)
     assert found is not None
     return int(found[1]) << 10
 
@@ -756,7 +770,7 @@ def work(kind: str, seed: int, seconds: float, first: int, folder: Path, out: Pa
 
 def tell(what: str, folder: Path) -> None:
     """Say what is tried, for the other process, which reads it at any moment."""
-    (folder / "case.new").write_text(what)
+    (folder / "case.new").write_text(what, encoding="utf-8")
     (folder / "case.new").replace(folder / "case")
 
 
@@ -783,17 +797,18 @@ def run(kind: str, seed: int, seconds: float, out: Path) -> None:
                     code = process.wait(_SILENCE)
                     break
                 except subprocess.TimeoutExpired:
-                    now = (folder / "case").read_text()
+                    now = (folder / "case").read_text(encoding="utf-8")
                     if now == before:
                         process.kill()
                     before = now
             if code == 0:
                 break
-            told = (folder / "case").read_text()
+            told = (folder / "case").read_text(encoding="utf-8")
             number = int(told.split()[0]) + 1
             place = out / f"{kind}-{seed}-{number - 1}-crash"
-            if (folder / "models").is_dir():
-                shutil.copytree(folder / "models" / told.split(" ", 1)[1].split("/")[0], place, dirs_exist_ok=True)
+            sample = folder / "models" / told.split(" ", 1)[1].split("/")[0]
+            if sample.is_dir():
+                shutil.copytree(sample, place, dirs_exist_ok=True)
             print(f"{place.name}: the process ended with {code} in case {told}", flush=True)
 
 
@@ -803,18 +818,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30, help="for all kinds together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", choices=sorted(KINDS), action="append", help="may be given several times; else all")
-    parser.add_argument(
-        "--cases", type=int, help="so many of each kind, and no minutes: in this process, without limits"
-    )
+    parser.add_argument("--cases", type=int, help="so many of each kind, in this process and without limits")
     parser.add_argument("--finds", type=Path, default=Path("finds"), help="the folder that finds are kept in")
     chosen = parser.parse_args()
     kinds = chosen.kind or list(KINDS)
     if chosen.cases is not None:
         with tempfile.TemporaryDirectory() as folder:
-            found = [
-                find.what for kind in kinds for find in finds(kind, Path(folder), seed=chosen.seed, count=chosen.cases)
-            ]
-        sys.exit("\n".join(found) or None)
+            found = [finds(kind, Path(folder) / kind, seed=chosen.seed, count=chosen.cases) for kind in kinds]
+        sys.exit("\n".join(find.what for of_kind in found for find in of_kind) or None)
     for kind in kinds:
         begun = time.monotonic()
         print(f"{kind} ...", flush=True)

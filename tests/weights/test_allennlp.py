@@ -288,9 +288,10 @@ _NO_SIZES = [0, -1, 1.5, "512", True, [5], {}, float("nan"), float("inf")]
 
 @pytest.mark.parametrize("path", [*_SIZES, "char_cnn.n_highway", "char_cnn.n_characters"])
 def test_a_size_that_is_none_is_refused(path: str, tmp_path: Path) -> None:
+    model = published.published()
     for value in _NO_SIZES:
         if (path, value) != ("char_cnn.n_highway", 0):
-            said = refusal(write_pair(tmp_path, options=setting(path, value)))
+            said = refusal(write_pair(tmp_path, model, options=setting(path, value), arrays=dict.clear))
             assert f"{tmp_path / 'options.json'}: {path} is {value!r}, expected" in said
 
 

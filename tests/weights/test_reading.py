@@ -52,8 +52,16 @@ def test_a_pair_is_found_by_its_folder_and_by_either_file(
     assert isinstance(elmo, Elmo) and seeds[elmo.checksum] == 1
 
 
-@pytest.mark.parametrize("weights", ["weights.hdf5", "model.hdf5", "lm_weights.hdf5", "WEIGHTS.HDF5", "elmo.h5"])
-@pytest.mark.parametrize("options", ["options.json", "elmo_options.json", "Options.json", "options_5.5B.json"])
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        ("options.json", "model.hdf5"),
+        ("options.json", "lm_weights.hdf5"),
+        ("elmo_options.json", "elmo.h5"),
+        ("Options.json", "WEIGHTS.HDF5"),
+        ("options_5.5B.json", "weights.hdf5"),
+    ],
+)
 def test_files_are_known_by_what_they_are_called(
     options: str, weights: str, tmp_path: Path, seeds: Mapping[str, int]
 ) -> None:

@@ -51,8 +51,17 @@ def refusal(path: Path) -> str:
 # -- zips as they are published ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("inside", ["", "171/", "models/171/", "模型/"])
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize(
+    ("compression", "inside"),
+    [
+        ("stored", ""),
+        ("stored", "171/"),
+        ("deflated", ""),
+        ("deflated", "models/171/"),
+        ("bzip2", "模型/"),
+        ("lzma", ""),
+    ],
+)
 def test_a_zip_is_read_in_place(
     compression: str, inside: str, files: list[tuple[str, bytes]], checksum: str, tmp_path: Path
 ) -> None:
@@ -226,7 +235,7 @@ def test_a_zip_in_which_bits_have_changed_is_refused_or_the_same(
 ) -> None:
     path = write_zip(tmp_path / "171.zip", files)
     whole, generator = path.read_bytes(), np.random.default_rng(0)
-    for _ in range(150):
+    for _ in range(80):
         damaged = bytearray(whole)
         damaged[generator.integers(len(whole))] ^= 1 << generator.integers(8)
         path.write_bytes(damaged)

@@ -105,7 +105,7 @@ class Session:
     """
 
     def __init__(self, elmo: Elmo, *, rows: int | None = None) -> None:
-        if rows is not None and rows < 1:
+        if rows is not None and (isinstance(rows, bool) or rows < 1):
             raise InputError(f"a batch of {rows} rows: expected at least 1")
         self.elmo, self.rows = elmo, rows
         self._state = WarmState()
@@ -122,6 +122,11 @@ class Session:
         self, sentences: Texts | str, *, layers: str | int = "mix", mix: LayerMix | None = None
     ) -> list[Vectors] | Vectors:
         """As `Elmo.embed`, with warm state."""
+        if layers == "all":
+            raise InputError("layers='all' gives another shape: use embed_layers(sentences)")
+        return self._embed(sentences, layers, mix)
+
+    def _embed(self, sentences: Texts | str, layers: str | int, mix: LayerMix | None) -> list[Vectors] | Vectors:
         texts: Texts = [sentences] if isinstance(sentences, str) else sentences
         cut = as_sentences(texts, self.elmo.tokenizer)
         vectors = list(self.embed_iter(cut, layers=layers, mix=mix))
@@ -133,9 +138,7 @@ class Session:
     def embed_layers(self, sentences: Texts) -> list[Vectors]: ...
     def embed_layers(self, sentences: Texts | str) -> list[Vectors] | Vectors:
         """As `Elmo.embed_layers`, with warm state."""
-        if isinstance(sentences, str):
-            return self.embed(sentences, layers="all")
-        return self.embed(sentences, layers="all")
+        return self._embed(sentences, "all", None)
 
     def embed_iter(
         self, sentences: Iterable[Sentence], *, layers: str | int = "mix", mix: LayerMix | None = None

@@ -463,7 +463,7 @@ class Elmo(nn.Module):
         stateful: bool = True,
     ) -> None:
         super().__init__()
-        if not 0 <= dropout <= 1:
+        if not 0 <= dropout < 1:
             raise InputError(f"dropout is {dropout}, expected 0 up to 1")
         has_files = options_file is not None or weight_file is not None
         if module is not None and (has_files or not stateful):

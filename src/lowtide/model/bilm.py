@@ -21,6 +21,8 @@ from lowtide.model.recurrence import LayerState, PackedSteps
 _WIDEST = 1 << 20
 _MOST_PARTS = 1000
 _MOST_SYMBOLS = 1 << 30
+_LONGEST_TYPE = 1 << 12
+_LARGEST = 1e30
 """Far beyond any network: what is larger is a mistake, or a trap."""
 
 
@@ -61,6 +63,8 @@ class BiLMConfig:
                 f"token vectors of width {lstm.width} over cells of {lstm.cell_width} without a projection: "
                 "all layers have one width"
             )
+        if not abs(lstm.forget_bias) < _LARGEST:
+            raise ConfigError(f"forget_bias is {lstm.forget_bias}, expected a number within {_LARGEST:g}")
         for name, clip in (("cell_clip", lstm.cell_clip), ("projection_clip", lstm.projection_clip)):
             if clip is not None and not clip > 0:
                 raise ConfigError(f"{name} is {clip}, expected more than 0, or null")
@@ -81,6 +85,8 @@ class BiLMConfig:
             raise ConfigError(f"sizes of a character network are at most {_WIDEST}, found {network}")
         if max(len(network.filters), network.num_highways) > _MOST_PARTS:
             raise ConfigError(f"a character network has at most {_MOST_PARTS} filters and highways, found {network}")
+        if network.max_characters > _LONGEST_TYPE:
+            raise ConfigError(f"max_characters is {network.max_characters}, expected at most {_LONGEST_TYPE}")
         if network.widest_filter > network.max_characters:
             raise ConfigError(
                 f"a filter over {network.widest_filter} characters has no place in a row of {network.max_characters}"

@@ -128,7 +128,8 @@ class SymbolSpelling:
 
     def char_ids(self, types: Sequence[str]) -> CharIds:
         """The rows of these types: (types, 1)."""
-        return self._vocabulary.indices(type_[: self._max_letters] for type_ in types).astype(np.int32)[:, None]
+        kept = (type_ if type_ in self.marks else type_[: self._max_letters] for type_ in types)
+        return self._vocabulary.indices(kept).astype(np.int32)[:, None]
 
     def is_truncated(self, type_: str) -> bool:
         """Whether the type has more letters than are looked up."""
@@ -173,7 +174,7 @@ class LetterSpelling:
 
     def char_ids(self, types: Sequence[str]) -> CharIds:
         """The rows of these types: (types, row_length)."""
-        kept = [type_[: self._max_letters] for type_ in types]
+        kept = [type_ if type_ in self.marks else type_[: self._max_letters] for type_ in types]
         rows = np.full((len(kept), self._max_letters + 2), self._ids[LETTER_PAD], dtype=np.int32)
         unknown = self._ids[_UNKNOWN]
         for row, type_ in zip(rows, kept, strict=True):

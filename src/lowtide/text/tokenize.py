@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from lowtide.errors import InputError, nearest
 
@@ -249,7 +249,7 @@ def make_tokenizer(name: str, *, language: str) -> Tokenizer:
     language = _OTHER_NAMES.get(language, language)
     if not re.fullmatch("[a-z]{2,3}", language):
         raise InputError(f"unknown language {language!r}: expected its code, such as en, zh, de, or auto")
-    return _MAKERS[name](TokenizerConfig(name, language, _version(name, language)))
+    return _MAKERS[name](TokenizerConfig(cast(TokenizerName, name), language, _version(name, language)))
 
 
 def open_tokenizer(config: TokenizerConfig) -> Tokenizer:

@@ -172,8 +172,9 @@ def _weights_of(source: Source) -> str:
 def _weight_files(source: Source) -> list[str]:
     """A token cache or vectors may lie beside a model: what has a recurrence is one, and what stands alone."""
     found = [name for name in source.names if name.lower().endswith((".hdf5", ".h5")) and name != CACHE]
-    is_packed = any(source.file(name) is None for name in found)  # one look costs as much as to read it
-    return found if is_packed and len(found) == 1 else [name for name in found if _may_be_model(source, name)]
+    if len(found) == 1 and not any(name.endswith(".index") for name in source.names):
+        return found  # its reader says what is wrong with it
+    return [name for name in found if _may_be_model(source, name)]
 
 
 def _may_be_model(source: Source, name: str) -> bool:

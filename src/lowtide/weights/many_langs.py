@@ -16,8 +16,9 @@ import logging
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -35,7 +36,7 @@ from lowtide.weights.allennlp import card_of
 from lowtide.weights.arrays import ForeignArray, fill, whole
 from lowtide.weights.bilm_tf import Options
 from lowtide.weights.hdf5 import Floats
-from lowtide.weights.sources import Source, read_object, read_text
+from lowtide.weights.sources import Files, Source, is_file, read_object, read_text
 from lowtide.weights.stored import FORMAT_VERSION, ModelConfig, StoredModel, blank_network
 from lowtide.weights.torch_names import arrays_of_highway, arrays_of_recurrence, parameters_of
 
@@ -81,6 +82,7 @@ def read(source: Source, tokenizer: TokenizerConfig) -> StoredModel:
             raise ModelError(f"{source.path} has no {name}: is the {NAME} model whole?")
     shown, architecture = _architecture(source)
     options = Options(architecture, shown)
+    options.value("token_embedder")
     letters = _read_letters(source) if options.whole("token_embedder.char_dim", 0, least=0) else None
     words, order = _read_words(source) if options.whole("token_embedder.word_dim", 0, least=0) else (None, None)
     config = _config(options, letters, words)
@@ -97,11 +99,18 @@ def read(source: Source, tokenizer: TokenizerConfig) -> StoredModel:
 def _architecture(source: Source) -> tuple[str, dict[str, Any]]:
     """The architecture file, and what it holds: the one that was named in training, wherever it lies now."""
     named = str(read_object(source, CONFIG).get("config_path")) if CONFIG in source.names else ""
-    name = PurePath(named.replace("\\", "/")).name
-    found = [other for other in source.names if PurePath(other).name == name and name != CONFIG]
-    if found:
-        return source.shown(found[0]), read_object(source, found[0])
-    log.info("encoder     %s is not there: taken to be as in all published models", name or "its architecture")
+    path = PurePosixPath(named.replace("\\", "/"))
+    below = source.path / path
+    if not path.is_absolute() and ".." not in path.parts and source.path.is_dir() and is_file(below):
+        source = Files(source.path, {str(path): below})
+    known = [name for name in source.names if name != CONFIG]
+    places = [name for name in (str(path), path.name) if name in known][:1]
+    places = places or [name for name in known if PurePosixPath(name).name == path.name]
+    if len(places) > 1:
+        raise ModelError(f"{source.path} holds {', '.join(places)}: which of them is the architecture?")
+    if places:
+        return source.shown(places[0]), read_object(source, places[0])
+    log.info("encoder     %s is not there: taken to be as in all published models", path.name or "its architecture")
     return f"{source.path} (the published architecture, as its own is not there)", _ARCHITECTURE
 
 
@@ -289,12 +298,21 @@ def _tensors(source: Source, name: str) -> Mapping[str, Tensor]:
     with source.open(name) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what PyTorch thinks of the pickle, our errors say
         try:
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                        raise ModelError(f"{shown} is compressed, which PyTorch never does: not read")
+            file.seek(0)
             found = torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             wanted = re.search(r"GLOBAL ([\w.]+\w)", str(error))
             if wanted is None:
                 raise ModelError(f"{shown} is no pickle of tensors: is it damaged, or only half copied?") from None
-            raise ModelError(f"{shown} asks for {wanted[1]}, which may run code: not read, expected tensors") from None
+            raise ModelError(
+                f"{shown} asks for {wanted[1]}, which may run code: not read, expected tensors (or is it damaged?)"
+            ) from None
+        except ModelError:
+            raise
         except Exception:  # a damaged pickle raises whatever its bytes happen to say
             raise ModelError(f"{shown} is no pickle of tensors: is it damaged, or only half copied?") from None
     if not isinstance(found, Mapping):

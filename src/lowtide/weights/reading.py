@@ -9,7 +9,7 @@ from pathlib import Path
 from lowtide.errors import InputError, MissingPathError, ModelError
 from lowtide.text.tokenize import TokenizerConfig
 from lowtide.weights import allennlp, many_langs, native, tf_checkpoint
-from lowtide.weights.sources import Files, Source, Zip
+from lowtide.weights.sources import Files, Source, Zip, is_file
 from lowtide.weights.stored import StoredModel
 
 
@@ -64,7 +64,7 @@ def open_source(
     if path.is_dir():
         files = dict(Files.in_folder(path).files)
     elif path.is_file() and weights is not None:
-        files = {**_without(_beside(path), ".json", *_WEIGHTS), allennlp.OPTIONS: path}
+        files = {**_without(_beside(path), ".json", ".pkl", ".safetensors", *_WEIGHTS), allennlp.OPTIONS: path}
     else:
         path, files = _around(path)
     if weights is not None:
@@ -76,14 +76,6 @@ def open_source(
     if token_cache is not None:
         files[allennlp.CACHE] = token_cache
     return Files(path, files)
-
-
-def is_file(path: Path) -> bool:
-    """Whether it is a file; a text that is no path is none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _beside(path: Path) -> dict[str, Path]:

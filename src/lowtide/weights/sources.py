@@ -20,6 +20,14 @@ _MAX_RATIO = 200
 _SMALL = 1 << 20
 
 
+def is_file(path: Path) -> bool:
+    """Whether it is a file; a text that is no path is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 class Source(Protocol):
     """The files of one model, by name."""
 

@@ -115,7 +115,12 @@ class _Checkpoint:
         self._entries: dict[str, tuple[str, Entry]] = {}
         for theirs, entry in read_index(index).items():
             if theirs.startswith("lm/") and not theirs.endswith(_OPTIMISER):
-                self._entries[_rewritten(theirs, _REWRITES)] = theirs, entry
+                name = _rewritten(theirs, _REWRITES)
+                if name in self._entries:
+                    raise ModelError(
+                        f"{index} holds both {self._entries[name][0]} and {theirs}: which of the two is meant?"
+                    )
+                self._entries[name] = theirs, entry
         self.shapes = {name: entry.shape for name, (_, entry) in self._entries.items()}
 
     def told(self, name: str) -> tuple[str, str]:
