@@ -189,14 +189,12 @@ def test_a_batch_without_rows_is_refused(rows: int, session: Session) -> None:
         Session(session.elmo, rows=rows)
 
 
-@pytest.mark.xfail(strict=True, reason="F36: true is taken as a batch of one row")
 def test_true_is_no_number_of_rows(folder: Path, tmp_path: Path) -> None:
     texts = write_lines(tmp_path / "text.txt", [["the"], ["tide"]])
     with pytest.raises(InputError):
         load(folder, device="cpu").embed_to(texts, tmp_path / "out.h5", stateful=True)
 
 
-@pytest.mark.xfail(strict=True, reason="F37: another shape comes out")
 def test_all_layers_are_asked_for_as_of_the_model(session: Session) -> None:
     with pytest.raises(InputError, match="embed_layers"):
         session.embed(BATCHES[0], layers="all")

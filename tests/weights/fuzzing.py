@@ -1,6 +1,6 @@
 """Damage tiny models of every format, by bytes and by structure, and see that each is loaded or refused in a sentence.
 
-As a program it goes on for minutes, in processes of their own with limits of time and memory::
+As a program it goes on for minutes, on Linux, in processes of their own with limits of time and memory::
 
     python tests/weights/fuzzing.py --minutes 30 --seed 0 [--kind zip] [--finds FOLDER]
 
@@ -638,6 +638,14 @@ def write(sample: Sample, folder: Path) -> Path:
 
 def problem(path: Path) -> str | None:
     """What is wrong with how a model is loaded or refused, and where; None: nothing."""
+    told = _told_of(path)
+    if Path(MARKER).exists():
+        Path(MARKER).rmdir()
+        return "a pickle ran code"
+    return told
+
+
+def _told_of(path: Path) -> str | None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -655,9 +663,6 @@ def problem(path: Path) -> str | None:
     if unmeant:
         first = unmeant[0]
         return f"{first.category.__name__}, {Path(first.filename).name}:{first.lineno}: {str(first.message)!a:.300}"
-    if Path(MARKER).exists():
-        Path(MARKER).rmdir()
-        return "a pickle ran code"
     return None
 
 
@@ -742,7 +747,7 @@ def _status(key: str) -> int:
 
 
 def work(kind: str, seed: int, seconds: float, first: int, folder: Path, out: Path) -> None:
-    """What the process of a kind does: a line a second tells how far it is, so that another can go on."""
+    """What the process of a kind does; it tells which case it tries, so that another process can go on behind it."""
     import os
     import resource
 

@@ -150,7 +150,6 @@ def test_numbers_whose_checksum_is_wrong_are_refused(folder: Path) -> None:
     assert NAME in refusal(folder)
 
 
-@pytest.mark.xfail(strict=True, reason="F33: 'no model: found options.json, weights.hdf5; expected options.json with'")
 def test_a_file_without_a_recurrence_is_named(folder: Path) -> None:
     assert "RNN_0" in refusal(edit(folder, lambda file: file.__delitem__("RNN_0")))
 

@@ -211,7 +211,6 @@ def test_a_pair_beside_our_files_is_ambiguous_and_either_may_be_named(
         assert opened(copied_bytes / name).checksum == ours
 
 
-@pytest.mark.xfail(strict=True, reason="F13: our own files stay in, and the folder ambiguous")
 def test_a_pair_beside_our_files_may_be_named_by_both(copied_bytes: Path, seeds: Mapping[str, int]) -> None:
     write_seed(copied_bytes, 1)
     elmo = opened(copied_bytes / "options.json", weights=copied_bytes / "weights.hdf5")

@@ -270,7 +270,6 @@ def test_options_of_another_model_are_refused(change: Change, says: str, tmp_pat
     assert "model.ckpt-935588" in said and says in said
 
 
-@pytest.mark.xfail(strict=True, reason="F34: one of them wins, and nothing is said")
 def test_the_same_layer_under_both_names_is_refused(tmp_path: Path) -> None:
     def add(tensors: dict[str, Any]) -> None:
         tensors |= {name.replace("multi_rnn_cell/cell_0/", ""): 2 * array for name, array in tensors.items()}

@@ -135,8 +135,8 @@ class Embedder:
         for number, sentence in enumerate(sentences):
             if self._is_plain and not -len(sentence) <= output_layer < len(sentence):
                 raise InputError(
-                    f"output_layer={output_layer} is a token where the encoder has one layer, and sentence {number} has "
-                    f"{len(sentence)} tokens: expected -1 for their mean or -2 for all"
+                    f"sentence {number} has {len(sentence)} tokens, and output_layer={output_layer} asks this encoder, "
+                    "which has one layer, for one more: expected -1 for their mean or -2 for all"
                 )
 
     def _tell(self) -> None:

@@ -39,12 +39,11 @@ from lowtide.model import States
 from lowtide.text.batches import batch_of_documents
 from lowtide.text.characters import NO_TOKEN, ByteSpelling
 from lowtide.text.tokenize import Sentence, make_tokenizer
-from lowtide.text.vocabulary import SENTENCE_END, SENTENCE_START, UNKNOWN, Vocabulary
+from lowtide.text.vocabulary import END_INDEX, START_INDEX, UNKNOWN_INDEX, Vocabulary
 
 log = logging.getLogger("lowtide")
 
 _LAYERS = ("average", "top", "all")
-_MARKS = (SENTENCE_START, SENTENCE_END)
 
 Doubles = NDArray[np.float64]
 
@@ -151,7 +150,7 @@ class ElmoModel:
             InputError: if something is no text, the choice of layers is unknown, the batch size is below 1, or no
                 model is loaded.
         """
-        sentences, shape = self._checked(texts, layers, session), self._shape(layers)
+        sentences, shape = self._checked(texts, layers, session)
         longest = max(map(len, sentences), default=0)
         vectors = np.zeros((len(sentences), *shape, longest, self.elmo.width))
         first = 0
@@ -185,7 +184,7 @@ class ElmoModel:
         Raises:
             InputError: as in `get_elmo_vectors`.
         """
-        sentences, shape = self._checked(texts, layers, session), self._shape(layers)
+        sentences, shape = self._checked(texts, layers, session)
         # what is scaled may be a sum as well as a mean
         sums = [batch.sum(axis=-2, dtype=np.float64) for batch in self._batches(sentences, layers, warmup)]
         total: Doubles = np.concatenate([np.zeros((0, *shape, self.elmo.width)), *sums])
@@ -222,7 +221,7 @@ class ElmoModel:
         if not isinstance(topn, int) or topn < 1:
             raise InputError(f"topn is {topn!r}, expected a whole number from 1 on")
         vocabulary = self.elmo.stored.vocabulary
-        hidden = _MARKS if nodelimiters else ()
+        hidden = (vocabulary.types[START_INDEX], vocabulary.types[END_INDEX]) if nodelimiters else ()
         sentences = _as_tokens(text.split() if isinstance(text, str) else text for text in _iterable(data))
 
         def told(guesses: Sequence[Guess]) -> dict[str, list[Any]]:
@@ -236,7 +235,7 @@ class ElmoModel:
         return [
             [
                 {
-                    "word": place.token if place.is_known else UNKNOWN,
+                    "word": place.token if place.is_known else vocabulary.types[UNKNOWN_INDEX],
                     "forward": told(place.from_left),
                     "backward": told(place.from_right),
                 }
@@ -247,11 +246,12 @@ class ElmoModel:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _shape(self, layers: str) -> tuple[int, ...]:
-        return (self.elmo.num_layers,) if layers == "all" else ()
-
-    def _checked(self, texts: Iterable[Iterable[str]], layers: str, session: object) -> list[Sentence]:
-        if self._elmo is not None and (not isinstance(self.batch_size, int) or self.batch_size < 1):
+    def _checked(
+        self, texts: Iterable[Iterable[str]], layers: str, session: object
+    ) -> tuple[list[Sentence], tuple[int, ...]]:
+        """The tokens of all texts, and what stands before (tokens, width) in the shape of one."""
+        num_layers = self.elmo.num_layers
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise InputError(f"batch_size is {self.batch_size!r}, expected a whole number from 1 on")
         if session is not None:
             raise InputError(
@@ -260,7 +260,7 @@ class ElmoModel:
             )
         if layers not in _LAYERS:
             raise InputError(f"layers is {layers!r}, expected one of {', '.join(_LAYERS)}")
-        return _as_tokens(texts)
+        return _as_tokens(texts), (num_layers,) if layers == "all" else ()
 
     def _batches(self, sentences: Sequence[Sentence], layers: str, warmup: bool) -> Iterator[NDArray[np.float32]]:
         """(texts, ..., tokens, width) of one batch after the other."""
