@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 import tiny
+from command import run
 from lowtide.embeddings import Elmo, LanguageModel
 from scenario import mini_preset
 
-__all__ = ["mini_preset"]
+__all__ = ["mini_preset", "run"]
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,6 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,49 +31,15 @@ from safetensors.torch import load_file, save_file
 
 import lowtide
 import tiny
-from lowtide import cli
+from command import Command, Ran
 from lowtide.embeddings import Elmo, LanguageModel
 from lowtide.embeddings.outputs import hdf5, npz, open_output
-from lowtide.messages import speak
 from lowtide.training import trainer
 from lowtide.training.presets import PRESETS
 from lowtide.training.trainer import Trainer
 from scenario import MINI, pretrain_mini, write_corpus
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals, limits and devices are other ones there")
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command left on the terminal."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Command:
-    """The command, called as the shell would, in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: str | Path) -> Ran:
-        self._monkeypatch.setattr(sys, "argv", ["lowtide", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        out, err = self._capsys.readouterr()
-        return Ran(code, out, err)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    monkeypatch.delenv("LOWTIDE_UI", raising=False)
-    yield Command(monkeypatch, capsys)
-    speak("en")
 
 
 @pytest.fixture

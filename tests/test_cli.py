@@ -4,51 +4,16 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from lowtide import cli
-from lowtide.messages import speak
+from command import Command
 from lowtide.training.presets import PRESETS
 from lowtide.training.trainer import Trainer
 from scenario import MINI, write_corpus
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def lowtide(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Lowtide]:
-    monkeypatch.delenv("LOWTIDE_UI", raising=False)
-    yield Lowtide(monkeypatch, capsys)
-    speak("en")
-
-
-class Lowtide:
-    """The command, called as the shell would."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: str | Path) -> Ran:
-        self._monkeypatch.setattr(sys, "argv", ["lowtide", *map(str, arguments)])
-        self._monkeypatch.setenv("COLUMNS", "100")
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        out, err = self._capsys.readouterr()
-        return Ran(code, out, err)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +39,8 @@ _COMMANDS = [
 
 
 @pytest.mark.parametrize("command", _COMMANDS)
-def test_help_ends_with_a_line_to_paste(command: str, lowtide: Lowtide) -> None:
-    ran = lowtide(*command.split(), "--help")
+def test_help_ends_with_a_line_to_paste(command: str, run: Command) -> None:
+    ran = run(*command.split(), "--help")
     assert ran.code == 0
     assert ran.out.strip().splitlines()[-1].strip().startswith(f"lowtide {command}")
 
@@ -92,34 +57,32 @@ def test_help_needs_no_torch(arguments: list[str]) -> None:
 
 
 def test_pretrain_makes_a_model_that_the_other_commands_open(
-    lowtide: Lowtide, corpus: Path, tmp_path: Path, mini_preset: None
+    run: Command, corpus: Path, tmp_path: Path, mini_preset: None
 ) -> None:
-    ran = lowtide("pretrain", corpus, "--out", tmp_path / "m", "--preset", "tiny", "--tokens", "500", "--threads", "1")
+    ran = run("pretrain", corpus, "--out", tmp_path / "m", "--preset", "tiny", "--tokens", "500", "--threads", "1")
     assert ran.code == 0, ran.err
-    assert lowtide("inspect", tmp_path / "m").code == 0
+    assert run("inspect", tmp_path / "m").code == 0
 
 
-def test_a_dry_run_forecasts_and_leaves_nothing(
-    lowtide: Lowtide, corpus: Path, tmp_path: Path, mini_preset: None
-) -> None:
+def test_a_dry_run_forecasts_and_leaves_nothing(run: Command, corpus: Path, tmp_path: Path, mini_preset: None) -> None:
     out = tmp_path / "m"
-    ran = lowtide("pretrain", corpus, "--out", out, "--dry-run", "--json", "--preset", "tiny", "--threads", "1")
+    ran = run("pretrain", corpus, "--out", out, "--dry-run", "--json", "--preset", "tiny", "--threads", "1")
     told = json.loads(ran.out)
     assert told["seconds"] > 0 and told["budget_tokens"] == 10 * told["num_train_tokens"]
     assert not out.exists()
 
 
 def test_a_time_becomes_a_number_of_tokens_before_the_first_step(
-    lowtide: Lowtide, corpus: Path, tmp_path: Path, mini_preset: None
+    run: Command, corpus: Path, tmp_path: Path, mini_preset: None
 ) -> None:
-    ran = lowtide("pretrain", corpus, "--out", tmp_path / "m", "--preset", "tiny", "--time", "1s", "--threads", "1")
+    ran = run("pretrain", corpus, "--out", tmp_path / "m", "--preset", "tiny", "--time", "1s", "--threads", "1")
     assert ran.code == 0, ran.err
     config = json.loads((tmp_path / "m" / "config.json").read_text(encoding="utf-8"))
     assert config["training"]["budget_tokens"] > 0
 
 
 def test_ctrl_c_prints_the_line_that_goes_on(
-    lowtide: Lowtide, corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+    run: Command, corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "my model"
     command = ["pretrain", str(corpus), "--out", str(out), "--preset", "tiny", "--tokens", "2000", "--threads", "1"]
@@ -132,18 +95,18 @@ def test_ctrl_c_prints_the_line_that_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", press_ctrl_c)
-        ran = lowtide(*command)
+        ran = run(*command)
     assert ran.code == 130
     assert ran.err.strip().splitlines()[-1].endswith(f"--out '{out}' --preset tiny --tokens 2000 --threads 1 --resume")
-    assert lowtide(*command, "--resume").code == 0
+    assert run(*command, "--resume").code == 0
 
 
 @pytest.mark.parametrize("name", ["v.h5", "v.npz"])
 def test_embed_numbers_every_line_and_keeps_the_empty_ones(
-    name: str, lowtide: Lowtide, model: Path, tmp_path: Path
+    name: str, run: Command, model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "in.txt").write_text("the tide goes out\n\nthe tide\n", encoding="utf-8")
-    ran = lowtide("embed", model, tmp_path / "in.txt", "--out", tmp_path / name, "--layers", "all")
+    ran = run("embed", model, tmp_path / "in.txt", "--out", tmp_path / name, "--layers", "all")
     assert ran.code == 0, ran.err
     if name == "v.h5":
         with h5py.File(tmp_path / name) as file:
@@ -155,67 +118,65 @@ def test_embed_numbers_every_line_and_keeps_the_empty_ones(
 
 
 @pytest.mark.parametrize("name", ["v.h5", "v.npz"])
-def test_embed_gives_the_same_bytes_again(
-    name: str, lowtide: Lowtide, model: Path, corpus: Path, tmp_path: Path
-) -> None:
+def test_embed_gives_the_same_bytes_again(name: str, run: Command, model: Path, corpus: Path, tmp_path: Path) -> None:
     files = [tmp_path / "a" / name, tmp_path / "b" / name]
     for file in files:
-        assert lowtide("embed", model, corpus, "--out", file).code == 0
+        assert run("embed", model, corpus, "--out", file).code == 0
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_embed_pools_to_one_vector_a_sentence(lowtide: Lowtide, model: Path, tmp_path: Path) -> None:
+def test_embed_pools_to_one_vector_a_sentence(run: Command, model: Path, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("the tide goes out\n\n", encoding="utf-8")
-    assert lowtide("embed", model, tmp_path / "in.txt", "--out", tmp_path / "v.npz", "--pool", "max").code == 0
+    assert run("embed", model, tmp_path / "in.txt", "--out", tmp_path / "v.npz", "--pool", "max").code == 0
     with np.load(tmp_path / "v.npz") as arrays:
         assert (arrays["0"].shape, arrays["1"].tolist()) == ((12,), [0.0] * 12)
 
 
-def test_compare_shows_every_layer(lowtide: Lowtide, model: Path) -> None:
-    ran = lowtide("compare", model, "the [tide] goes", "[tide] out", "--json")
+def test_compare_shows_every_layer(run: Command, model: Path) -> None:
+    ran = run("compare", model, "the [tide] goes", "[tide] out", "--json")
     matrices = json.loads(ran.out)
     assert list(matrices) == ["one-hot", "layer 0", "layer 1", "layer 2", "mix"]
     assert matrices["one-hot"] == matrices["layer 0"] == [[1.0, 1.0], [1.0, 1.0]]
     assert matrices["layer 2"][0][1] < 1.0
 
 
-def test_compare_prints_tables(lowtide: Lowtide, model: Path) -> None:
-    ran = lowtide("compare", model, "the [tide] goes", "[tide] out")
+def test_compare_prints_tables(run: Command, model: Path) -> None:
+    ran = run("compare", model, "the [tide] goes", "[tide] out")
     assert "layer 1" in ran.out and "1.00" in ran.out
 
 
-def test_compare_writes_a_page(lowtide: Lowtide, model: Path, tmp_path: Path) -> None:
-    assert lowtide("compare", model, "the [tide]", "[tide] out", "--html", tmp_path / "p.html").code == 0
+def test_compare_writes_a_page(run: Command, model: Path, tmp_path: Path) -> None:
+    assert run("compare", model, "the [tide]", "[tide] out", "--html", tmp_path / "p.html").code == 0
     assert "<svg" in (tmp_path / "p.html").read_text(encoding="utf-8")
 
 
-def test_guess_walks_from_the_start_to_the_end(lowtide: Lowtide, model: Path) -> None:
-    places = json.loads(lowtide("guess", model, "the tide goes", "--json", "--top", "2").out)
+def test_guess_walks_from_the_start_to_the_end(run: Command, model: Path) -> None:
+    places = json.loads(run("guess", model, "the tide goes", "--json", "--top", "2").out)
     assert [place["token"] for place in places] == ["<S>", "the", "tide", "goes", "</S>"]
     assert [len(place["from_left"]) for place in places] == [0, 2, 2, 2, 2]
     assert [len(place["from_right"]) for place in places] == [2, 2, 2, 2, 0]
 
 
-def test_guess_marks_types_that_training_never_saw(lowtide: Lowtide, model: Path) -> None:
-    assert "tide (not in the vocabulary)" in lowtide("guess", model, "the tide").out
+def test_guess_marks_types_that_training_never_saw(run: Command, model: Path) -> None:
+    assert "tide (not in the vocabulary)" in run("guess", model, "the tide").out
 
 
-def test_chinese_with_spaces_is_taken_as_cut(lowtide: Lowtide, model: Path) -> None:
-    places = json.loads(lowtide("guess", model, "潮水 退了 就 知道", "--json").out)
+def test_chinese_with_spaces_is_taken_as_cut(run: Command, model: Path) -> None:
+    places = json.loads(run("guess", model, "潮水 退了 就 知道", "--json").out)
     assert [place["token"] for place in places[1:-1]] == ["潮水", "退了", "就", "知道"]
 
 
 def test_evaluate_perplexity_reports_both_directions_and_the_unigram_model(
-    lowtide: Lowtide, model: Path, corpus: Path
+    run: Command, model: Path, corpus: Path
 ) -> None:
-    ran = lowtide("evaluate", "perplexity", model, corpus, "--json")
+    ran = run("evaluate", "perplexity", model, corpus, "--json")
     found = json.loads(ran.out)
     assert found["mean"] == pytest.approx((found["perplexity"]["forward"] + found["perplexity"]["backward"]) / 2)
     assert found["unigram"] > 1 and found["num_sentences"] == 500
 
 
-def test_inspect_tells_the_sizes(lowtide: Lowtide, model: Path) -> None:
-    found = json.loads(lowtide("inspect", model, "--json").out)
+def test_inspect_tells_the_sizes(run: Command, model: Path) -> None:
+    found = json.loads(run("inspect", model, "--json").out)
     assert (found["num_layers"], found["width"], found["has_softmax"]) == (3, 12, True)
     assert found["num_parameters"] == sum(found["parameters"].values())
 
@@ -240,11 +201,11 @@ _MISTAKES = {
 
 @pytest.mark.parametrize("mistake", _MISTAKES)
 def test_a_mistake_is_one_line_on_stderr_and_code_2(
-    mistake: str, lowtide: Lowtide, model: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mistake: str, run: Command, model: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments, message = _MISTAKES[mistake]
-    ran = lowtide(*(a.format(model=model, corpus=corpus, folder=tmp_path) for a in arguments))
+    ran = run(*(a.format(model=model, corpus=corpus, folder=tmp_path) for a in arguments))
     assert ran.code == 2 and message in ran.err
     assert len(ran.err.strip().splitlines()) <= 2 and "Traceback" not in ran.err
     assert [path for path in tmp_path.iterdir() if path.name != "m"] == []
@@ -264,88 +225,86 @@ _IN_CHINESE = {
 
 
 @pytest.mark.parametrize("kind", _IN_CHINESE)
-def test_all_commands_speak_chinese(kind: str, lowtide: Lowtide, model: Path, corpus: Path, mini_preset: None) -> None:
+def test_all_commands_speak_chinese(kind: str, run: Command, model: Path, corpus: Path, mini_preset: None) -> None:
     arguments, expected = _IN_CHINESE[kind]
-    ran = lowtide(*(a.format(model=model, corpus=corpus) for a in arguments), "--ui", "zh")
+    ran = run(*(a.format(model=model, corpus=corpus) for a in arguments), "--ui", "zh")
     assert expected in ran.out + ran.err
 
 
-def test_a_page_speaks_chinese(lowtide: Lowtide, model: Path, tmp_path: Path) -> None:
-    lowtide("compare", model, "the [tide]", "[tide] out", "--html", tmp_path / "p.html", "--ui", "zh")
+def test_a_page_speaks_chinese(run: Command, model: Path, tmp_path: Path) -> None:
+    run("compare", model, "the [tide]", "[tide] out", "--html", tmp_path / "p.html", "--ui", "zh")
     page = (tmp_path / "p.html").read_text(encoding="utf-8")
     assert 'lang="zh"' in page and "第 1 层" in page and "layer" not in page
 
 
-def test_the_language_may_stand_in_the_environment(
-    lowtide: Lowtide, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_language_may_stand_in_the_environment(run: Command, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOWTIDE_UI", "zh")
-    assert lowtide("inspect", model).out.startswith("模型")
-    assert lowtide("inspect", model, "--ui", "en").out.startswith("model")
+    assert run("inspect", model).out.startswith("模型")
+    assert run("inspect", model, "--ui", "en").out.startswith("model")
 
 
-def test_json_is_the_same_in_every_language(lowtide: Lowtide, model: Path) -> None:
-    english, chinese = (lowtide("inspect", model, "--json", "--ui", ui).out for ui in ("en", "zh"))
+def test_json_is_the_same_in_every_language(run: Command, model: Path) -> None:
+    english, chinese = (run("inspect", model, "--json", "--ui", ui).out for ui in ("en", "zh"))
     assert english == chinese
 
 
-def test_debugging_shows_the_traceback(lowtide: Lowtide, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debugging_shows_the_traceback(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOWTIDE_DEBUG", "1")
     with pytest.raises(FileNotFoundError):
-        lowtide("guess", "nowhere", "text")
+        run("guess", "nowhere", "text")
 
 
-def test_the_version_is_told(lowtide: Lowtide) -> None:
-    assert lowtide("--version").out.startswith("lowtide 0.")
+def test_the_version_is_told(run: Command) -> None:
+    assert run("--version").out.startswith("lowtide 0.")
 
 
 # -- published models ----------------------------------------------------------------------------
 
 
-def test_a_model_is_converted_and_opened_in_its_new_format(lowtide: Lowtide, model: Path, tmp_path: Path) -> None:
-    assert lowtide("convert", model, tmp_path / "pair", "--to", "hdf5").code == 0
+def test_a_model_is_converted_and_opened_in_its_new_format(run: Command, model: Path, tmp_path: Path) -> None:
+    assert run("convert", model, tmp_path / "pair", "--to", "hdf5").code == 0
     pair = ("inspect", tmp_path / "pair" / "options.json", "--weights", tmp_path / "pair" / "weights.hdf5", "--json")
-    told = json.loads(lowtide(*pair).out)
+    told = json.loads(run(*pair).out)
     assert told["format"] == "published hdf5" and not told["has_softmax"]
-    assert told["checksum"] == json.loads(lowtide("inspect", model, "--json").out)["checksum"]
+    assert told["checksum"] == json.loads(run("inspect", model, "--json").out)["checksum"]
 
 
 def test_vectors_of_warm_state_differ_and_the_reason_is_named(
-    lowtide: Lowtide, model: Path, corpus: Path, tmp_path: Path
+    run: Command, model: Path, corpus: Path, tmp_path: Path
 ) -> None:
     old, new = tmp_path / "old.h5", tmp_path / "new.h5"
-    lowtide("embed", model, corpus, "--out", old, "--layers", "all", "--stateful", "8")
-    lowtide("embed", model, corpus, "--out", new, "--layers", "all")
-    ran = lowtide("diff", old, new, "--rows", "8", "--model", model)
+    run("embed", model, corpus, "--out", old, "--layers", "all", "--stateful", "8")
+    run("embed", model, corpus, "--out", new, "--layers", "all")
+    ran = run("diff", old, new, "--rows", "8", "--model", model)
     assert ran.code == 1 and "--stateful 8" in ran.out
     assert "confirmed with the model" in ran.out
-    assert lowtide("diff", new, new).code == 0
-    assert json.loads(lowtide("diff", old, new, "--json").out)["is_same"] is False
+    assert run("diff", new, new).code == 0
+    assert json.loads(run("diff", old, new, "--json").out)["is_same"] is False
 
 
-def test_a_vector_file_that_is_none_is_a_mistake(lowtide: Lowtide, corpus: Path, tmp_path: Path) -> None:
+def test_a_vector_file_that_is_none_is_a_mistake(run: Command, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "x.h5").write_text("no vectors", encoding="utf-8")
-    ran = lowtide("diff", tmp_path / "x.h5", tmp_path / "x.h5")
+    ran = run("diff", tmp_path / "x.h5", tmp_path / "x.h5")
     assert ran.code == 2 and "x.h5" in ran.err
 
 
-def test_how_far_warm_state_goes_is_shown(lowtide: Lowtide, model: Path, corpus: Path) -> None:
-    told = json.loads(lowtide("inspect", model, "--state-check", corpus, "--rows", "4", "--json").out)
+def test_how_far_warm_state_goes_is_shown(run: Command, model: Path, corpus: Path) -> None:
+    told = json.loads(run("inspect", model, "--state-check", corpus, "--rows", "4", "--json").out)
     assert told["rows"] == 4 and told["layers"][0]["largest"] < 1e-5 < told["layers"][1]["largest"]
 
 
-def test_published_models_are_listed_and_described(lowtide: Lowtide) -> None:
-    listed = lowtide("models").out
+def test_published_models_are_listed_and_described(run: Command) -> None:
+    listed = run("models").out
     assert "original" in listed and "seqvec" in listed
-    told = lowtide("models", "original").out
+    told = run("models", "original").out
     assert "arxiv.org/abs/1802.05365" in told and "93,600,000" in told
-    assert lowtide("models", "orignal").code == 2
+    assert run("models", "orignal").code == 2
 
 
-def test_records_of_fasta_are_called_by_their_ids(lowtide: Lowtide, model: Path, tmp_path: Path) -> None:
+def test_records_of_fasta_are_called_by_their_ids(run: Command, model: Path, tmp_path: Path) -> None:
     (tmp_path / "p.fasta").write_text(">sp|P1|X human\nMKV\n\nLL\n>q2\nacd\n", encoding="utf-8")
     out = tmp_path / "v.npz"
-    ran = lowtide("embed", model, tmp_path / "p.fasta", "--out", out, "--keys", "id", "--layers", "sum")
+    ran = run("embed", model, tmp_path / "p.fasta", "--out", out, "--keys", "id", "--layers", "sum")
     assert ran.code == 0, ran.err
     with np.load(out) as vectors:
         assert {key: len(vectors[key]) for key in vectors} == {"sp|P1|X": 5, "q2": 3}
@@ -355,10 +314,8 @@ def test_records_of_fasta_are_called_by_their_ids(lowtide: Lowtide, model: Path,
     ("text", "says"),
     [("a line\n", "t.txt:1 has no id"), (">a\nMK\n>a\nMK\n", "a stands twice"), (">\nMK\n", "t.txt:1 has no id")],
 )
-def test_ids_that_cannot_be_keys_are_refused(
-    text: str, says: str, lowtide: Lowtide, model: Path, tmp_path: Path
-) -> None:
+def test_ids_that_cannot_be_keys_are_refused(text: str, says: str, run: Command, model: Path, tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text(text, encoding="utf-8")
-    ran = lowtide("embed", model, tmp_path / "t.txt", "--out", tmp_path / "v.npz", "--keys", "id")
+    ran = run("embed", model, tmp_path / "t.txt", "--out", tmp_path / "v.npz", "--keys", "id")
     assert ran.code == 2 and says in ran.err
     assert not (tmp_path / "v.npz").exists()

@@ -20,20 +20,20 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
-_LONGEST = 3000
+_LONGEST = 1500
 """Letters of a message."""
 
 
 class LowtideError(Exception):
     """The base of all errors that are meant to be read by a user: one line, of letters that a terminal shows.
 
-    What a message quotes may come from anywhere; signs that are none are written as escapes, and a message that has no
-    end gets one.
+    What a message quotes may come from anywhere; signs that are none are written as escapes, and of what is
+    very long the middle is left out.
     """
 
     def __str__(self) -> str:
         text = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in super().__str__())
-        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 300]} ... {text[-300:]}"
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the message alone, without the way to it."""

@@ -279,7 +279,7 @@ def test_what_is_cut_already_is_cut_at_white_space_only(text: str) -> None:
 
 def test_an_unknown_tokenizer_is_refused_with_the_nearest_known_one() -> None:
     with pytest.raises(InputError, match="Did you mean 'words'"):
-        make_tokenizer("word", language="en")  # type: ignore[arg-type]  # the mistake that is tested
+        make_tokenizer("word", language="en")
 
 
 def test_the_version_of_chinese_words_is_that_of_the_library_too() -> None:

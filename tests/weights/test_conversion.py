@@ -73,7 +73,7 @@ def test_a_pair_adds_no_more_bias_than_its_readers_will(tmp_path: Path) -> None:
     convert(StoredModel(tmp_path, "test", config, network), tmp_path / "pair", to="hdf5")
     written = datasets(tmp_path / "pair" / allennlp.WEIGHTS)["RNN_0/RNN/MultiRNNCell/Cell0/LSTMCell/B"]
     cell = network.config.lstm.cell_width
-    ours = network.forward_lstm.layers[0].bias.detach().numpy()
+    ours = network.state_dict()["forward_lstm.layers.0.bias"].numpy()
     np.testing.assert_allclose(
         np.frombuffer(written, np.float32)[2 * cell : 3 * cell] + 1, ours[cell : 2 * cell], atol=1e-6
     )
