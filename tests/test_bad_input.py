@@ -507,7 +507,7 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], Any], list[str]]] = {
     "a negative number of highways": (char_cnn(num_highways=-1), ["num_highways", "-1"]),
     "rows too short for a byte": (char_cnn(max_characters=2), ["max_characters", "2"]),
     "dropout of more than all": (lambda c: c["bilm"].update(dropout=2.0), ["dropout", "2.0"]),
-    "two token networks": (lambda c: c["bilm"].update(symbols={"num_symbols": 13}), ["char_cnn", "symbols"]),
+    "two token networks": (lambda c: c["bilm"].update(symbols={"num_symbols": 13}), ["symbols", "embedding_width"]),
     "no token network": (lambda c: c["bilm"].update(char_cnn=None), ["char_cnn", "symbols"]),
 }
 

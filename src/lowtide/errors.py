@@ -33,7 +33,7 @@ class LowtideError(Exception):
 
     def __str__(self) -> str:
         text = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in super().__str__())
-        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 300]} ... {text[-300:]}"
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 310]} ... {text[-300:]}"
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the message alone, without the way to it."""

@@ -153,7 +153,6 @@ def test_no_control_character_of_a_file_stands_in_a_message(write: Callable[[Pat
     assert fuzzing.problem(write(tmp_path)) is None
 
 
-@pytest.mark.xfail(strict=True, reason="what a foreign file says stands in the message whole")
 @pytest.mark.parametrize(
     "write", [lambda folder: _named_in_zip(folder, "x" * 3000), lambda folder: _in_safetensors(folder, "x" * 5000)]
 )

@@ -29,7 +29,7 @@ from lowtide.progress import progress
 from lowtide.text.batches import Document
 from lowtide.text.corpus import Corpus, RawSentence, as_documents
 from lowtide.text.tokenize import Sentence, Token, Tokenizer, make_tokenizer, open_tokenizer
-from lowtide.weights.native import load_model
+from lowtide.weights.native import CONFIG, load_model
 from lowtide.weights.stored import StoredModel
 
 
@@ -102,7 +102,7 @@ class Elmo:
         try:
             return open_tokenizer(self._stored.config.tokenizer)
         except InputError as error:
-            raise ConfigError(f"{self._stored.path}: {error}") from None
+            raise ConfigError(f"{self._stored.path / CONFIG}: {error}") from None
 
     def splitter(self, *, is_tokenized: bool) -> Callable[[str], Sentence]:
         """What cuts a text: the model's tokenizer, or white space if the text is cut already."""
