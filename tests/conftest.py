@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import tiny
 from command import run
@@ -13,6 +14,8 @@ from lowtide.embeddings import Elmo, LanguageModel
 from scenario import mini_preset
 
 __all__ = ["mini_preset", "run"]
+
+torch.set_num_threads(1)  # networks of a hundred weights: more threads only wait for each other
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from lowtide.errors import InputError
-from lowtide.text.tokenize import Sentence, Tokenizer
+from lowtide.text.tokenize import Sentence, Tokenizer, make_tokenizer
 
 
 class Texts(Protocol):
@@ -54,6 +54,18 @@ def as_sentences(texts: Texts, tokenizer: Tokenizer) -> list[Sentence]:
             stacklevel=3,
         )
     return sentences
+
+
+def as_token_lists(sentences: Iterable[Iterable[str]]) -> list[Sentence]:
+    """Sentences that are tokens already, of any kind of list; a str is taken for its characters, as in old libraries.
+
+    Raises:
+        InputError: if something is no sentence.
+    """
+    given: Any = sentences
+    if isinstance(sentences, Iterable):
+        given = [list(sentence) if isinstance(sentence, Iterable) else sentence for sentence in sentences]
+    return as_sentences(given, make_tokenizer("whitespace", language="en"))
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,12 @@ class WarmState:
     """The states of all rows between two batches; at first they are zero."""
 
     def __init__(self) -> None:
-        self._carry: Carry | None = None
+        self.carry: Carry | None = None
+        """Of every row that was ever run; None at first."""
 
     def reset(self) -> None:
         """Forget everything."""
-        self._carry = None
+        self.carry = None
 
     def run(self, trunk: Trunk, batch: Batch, rows: Sequence[int] | None = None) -> States:
         """Run a batch that goes on where its rows ended, and remember where they end now.
@@ -50,7 +51,7 @@ class WarmState:
         """
         numbers = torch.tensor(range(len(batch.lengths)) if rows is None else rows)
         begun = dataclasses.replace(batch, starts=np.zeros_like(batch.starts))
-        carry = None if self._carry is None else _mapped(self._carry, lambda state: _taken(state, numbers))
+        carry = None if self.carry is None else _mapped(self.carry, lambda state: _taken(state, numbers))
         states = run_batch(trunk, begun, carry)
         if states.carry is not None:
             self._remember(states.carry, numbers)
@@ -58,9 +59,9 @@ class WarmState:
 
     def _remember(self, carry: Carry, numbers: Tensor) -> None:
         last = _mapped(carry, torch.Tensor.detach)
-        old = self._carry or _mapped(last, lambda state: state[:0])
+        old = self.carry or _mapped(last, lambda state: state[:0])
         size = max(int(numbers.max()) + 1, len(old.forward[0].cell))
-        self._carry = Carry(
+        self.carry = Carry(
             [_merged(a, b, numbers, size) for a, b in zip(old.forward, last.forward, strict=True)],
             [_merged(a, b, numbers, size) for a, b in zip(old.backward, last.backward, strict=True)],
         )

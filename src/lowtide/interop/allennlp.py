@@ -33,9 +33,9 @@ from torch import Tensor, nn
 
 from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.elmo import pick_device
-from lowtide.embeddings.inputs import as_sentences
+from lowtide.embeddings.inputs import as_token_lists
 from lowtide.embeddings.loading import read
-from lowtide.embeddings.outputs.hdf5 import _Disk
+from lowtide.embeddings.outputs.hdf5 import created
 from lowtide.embeddings.session import WarmState
 from lowtide.errors import InputError, ModelError, ShapeError, nearest
 from lowtide.files import written_whole
@@ -45,7 +45,6 @@ from lowtide.model.recurrence import LayerState
 from lowtide.progress import progress
 from lowtide.text.batches import Batch
 from lowtide.text.characters import NUM_BYTE_CHARACTERS, ByteSpelling
-from lowtide.text.tokenize import Sentence, make_tokenizer
 from lowtide.text.vocabulary import SENTENCE_END, SENTENCE_START
 from lowtide.weights.arrays import ForeignArray, whole
 from lowtide.weights.fetching import local_file
@@ -81,7 +80,7 @@ def batch_to_ids(batch: Iterable[Iterable[str]]) -> Tensor:
     Raises:
         InputError: if something is no sentence.
     """
-    sentences = _as_tokens(batch)
+    sentences = as_token_lists(batch)
     numbers: dict[str, int] = {}
     index = [[numbers.setdefault(token, len(numbers)) for token in sentence] for sentence in sentences]
     spelled = _SPELLING.char_ids(list(numbers))
@@ -89,13 +88,6 @@ def batch_to_ids(batch: Iterable[Iterable[str]]) -> Tensor:
     for row, types in zip(ids, index, strict=True):
         row[: len(types)] = spelled[types]
     return torch.from_numpy(ids)
-
-
-def _as_tokens(batch: Iterable[Iterable[str]]) -> list[Sentence]:
-    given: Any = batch
-    if isinstance(batch, Iterable):
-        given = [list(sentence) if isinstance(sentence, Iterable) else sentence for sentence in batch]
-    return as_sentences(given, make_tokenizer("whitespace", language="en"))
 
 
 def add_sentence_boundary_token_ids(
@@ -193,9 +185,9 @@ class _Rows(WarmState):
     @property
     def _states(self) -> tuple[Tensor, Tensor] | None:
         """Hidden and memory as they were kept: (layers, rows, width), forward half first; None if there are none."""
-        if self._carry is None:
+        if self.carry is None:
             return None
-        pairs = list(zip(self._carry.forward, self._carry.backward, strict=True))
+        pairs = list(zip(self.carry.forward, self.carry.backward, strict=True))
         hidden = torch.stack([torch.cat([ahead.hidden, back.hidden], dim=1) for ahead, back in pairs])
         return hidden, torch.stack([torch.cat([ahead.cell, back.cell], dim=1) for ahead, back in pairs])
 
@@ -205,7 +197,7 @@ class _Rows(WarmState):
             self.reset()
             return
         hidden, memory = (state.chunk(2, dim=2) for state in states)
-        self._carry = Carry(
+        self.carry = Carry(
             *([LayerState(*pair) for pair in zip(hidden[way], memory[way], strict=True)] for way in (0, 1))
         )
 
@@ -586,7 +578,7 @@ class ElmoEmbedder:
 
     def embed_batch(self, batch: Iterable[Iterable[str]]) -> list[Vectors]:
         """(layers, tokens, width) of every sentence; they run together."""
-        sentences = _as_tokens(batch)
+        sentences = as_token_lists(batch)
         if not any(sentences):  # nothing runs, and no state changes
             shape = self.elmo_bilm.num_layers, 0, self.elmo_bilm.get_output_dim()
             return [np.zeros(shape, np.float32) for _ in sentences]
@@ -640,17 +632,15 @@ class ElmoEmbedder:
         with (
             progress("embedding", total=len(lines), unit="sentences") as bar,
             written_whole(Path(output_file_path)) as beside,
-            _Disk(beside) as disk,
+            created(beside) as (file, check),
         ):
-            with h5py.File(disk, "w") as file:
-                for key, layers in zip(keys, embedded, strict=True):
-                    _write(file, key, _FORMATS[output_format](layers))
-                    disk.check()
-                    bar.advance(1)
-                if not forget_sentences and not use_sentence_keys:
-                    index = json.dumps(dict(zip(lines, keys, strict=True)))
-                    file.create_dataset("sentence_to_index", data=[index], dtype=h5py.string_dtype())
-            disk.check()
+            for key, layers in zip(keys, embedded, strict=True):
+                _write(file, key, _FORMATS[output_format](layers))
+                check()
+                bar.advance(1)
+            if not forget_sentences and not use_sentence_keys:
+                index = json.dumps(dict(zip(lines, keys, strict=True)))
+                file.create_dataset("sentence_to_index", data=[index], dtype=h5py.string_dtype())
         if hasattr(input_file, "close"):
             input_file.close()
 

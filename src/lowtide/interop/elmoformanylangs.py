@@ -28,13 +28,13 @@ import numpy as np
 from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.encoder import measuring, sentence_places
-from lowtide.embeddings.inputs import as_sentences
+from lowtide.embeddings.inputs import as_token_lists
 from lowtide.embeddings.loading import read
 from lowtide.embeddings.session import WarmState
 from lowtide.errors import InputError
 from lowtide.text.batches import Batch, batch_of_documents
 from lowtide.text.characters import LETTER_PAD, CharIds
-from lowtide.text.tokenize import Sentence, make_tokenizer
+from lowtide.text.tokenize import Sentence
 from lowtide.weights.stored import StoredModel
 
 log = logging.getLogger("lowtide")
@@ -113,7 +113,7 @@ class Embedder:
         Raises:
             InputError: if something is no sentence, or there is no such layer, or the batch size is below 1.
         """
-        sentences = _as_tokens(sents)
+        sentences = as_token_lists(sents)
         self._check(sentences, output_layer)
         if self.stateful:
             self._tell()
@@ -196,13 +196,6 @@ class _Rows(WarmState):
     def reset_states(self) -> None:
         """Forget everything: all rows begin at zero."""
         self.reset()
-
-
-def _as_tokens(sents: Iterable[Iterable[str]]) -> list[Sentence]:
-    given: Any = sents
-    if isinstance(sents, Iterable):
-        given = [list(sentence) if isinstance(sentence, Iterable) else sentence for sentence in sents]
-    return as_sentences(given, make_tokenizer("whitespace", language="en"))
 
 
 def _chosen(vectors: Vectors, output_layer: int) -> Vectors:

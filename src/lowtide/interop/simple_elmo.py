@@ -29,7 +29,7 @@ from torch import Tensor
 
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.encoder import Encoder, measuring
-from lowtide.embeddings.inputs import as_sentences
+from lowtide.embeddings.inputs import as_token_lists
 from lowtide.embeddings.language_model import Guess, LanguageModel
 from lowtide.embeddings.layers import Reduction, choose_layers
 from lowtide.embeddings.loading import read
@@ -38,7 +38,7 @@ from lowtide.errors import InputError
 from lowtide.model import States
 from lowtide.text.batches import batch_of_documents
 from lowtide.text.characters import NO_TOKEN, ByteSpelling
-from lowtide.text.tokenize import Sentence, make_tokenizer
+from lowtide.text.tokenize import Sentence
 from lowtide.text.vocabulary import END_INDEX, START_INDEX, UNKNOWN_INDEX, Vocabulary
 
 log = logging.getLogger("lowtide")
@@ -222,7 +222,7 @@ class ElmoModel:
             raise InputError(f"topn is {topn!r}, expected a whole number from 1 on")
         vocabulary = self.elmo.stored.vocabulary
         hidden = (vocabulary.types[START_INDEX], vocabulary.types[END_INDEX]) if nodelimiters else ()
-        sentences = _as_tokens(text.split() if isinstance(text, str) else text for text in _iterable(data))
+        sentences = as_token_lists(text.split() if isinstance(text, str) else text for text in _iterable(data))
 
         def told(guesses: Sequence[Guess]) -> dict[str, list[Any]]:
             best = [guess for guess in guesses if guess.type not in hidden][:topn][::-1]
@@ -260,7 +260,7 @@ class ElmoModel:
             )
         if layers not in _LAYERS:
             raise InputError(f"layers is {layers!r}, expected one of {', '.join(_LAYERS)}")
-        return _as_tokens(texts), (num_layers,) if layers == "all" else ()
+        return as_token_lists(texts), (num_layers,) if layers == "all" else ()
 
     def _batches(self, sentences: Sequence[Sentence], layers: str, warmup: bool) -> Iterator[NDArray[np.float32]]:
         """(texts, ..., tokens, width) of one batch after the other."""
@@ -330,8 +330,3 @@ def _iterable(texts: Any) -> Iterable[Any]:
     if isinstance(texts, Iterable):
         return texts
     raise InputError(f"found {type(texts).__name__}, expected a text, or a list of sentences")
-
-
-def _as_tokens(texts: Iterable[Iterable[str]]) -> list[Sentence]:
-    given: Any = [list(text) if isinstance(text, Iterable) else text for text in _iterable(texts)]
-    return as_sentences(given, make_tokenizer("whitespace", language="en"))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,8 @@ class _Disk(io.RawIOBase):
 
 
 class _Writer:
-    def __init__(self, file: h5py.File, disk: _Disk) -> None:
-        self._file, self._disk = file, disk
+    def __init__(self, file: h5py.File, check: Callable[[], None]) -> None:
+        self._file, self._check = file, check
         self._keys: set[str] = set()
         self._index: dict[str, str] = {}
 
@@ -91,7 +91,7 @@ class _Writer:
         dataset.attrs.create("tokens", data=[_storable(t) for t in sentence], dtype=h5py.string_dtype())
         self._index[" ".join(sentence)] = key
         self._keys.add(key)
-        self._disk.check()
+        self._check()
 
     def close(self) -> None:
         text = _storable(json.dumps(self._index))
@@ -104,15 +104,27 @@ def _storable(text: str) -> str:
 
 
 @contextmanager
+def created(path: Path, **options: Any) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """A new HDF5 file, and what is to be called after writing: it raises what the system has refused meanwhile.
+
+    Args:
+        path: of the file.
+        options: of `h5py.File`.
+    """
+    with _Disk(path) as disk:
+        with h5py.File(disk, "w", **options) as file:
+            yield file, disk.check
+        disk.check()
+
+
+@contextmanager
 def open_writer(path: Path) -> Iterator[_Writer]:
     """Write vectors to an HDF5 file, sentence by sentence."""
-    with _Disk(path) as disk:
-        # the newest layout of the file lets an attribute hold the tokens of a very long sentence
-        with h5py.File(disk, "w", libver="latest") as file:
-            writer = _Writer(file, disk)
-            yield writer
-            writer.close()
-        disk.check()
+    # the newest layout of the file lets an attribute hold the tokens of a very long sentence
+    with created(path, libver="latest") as (file, check):
+        writer = _Writer(file, check)
+        yield writer
+        writer.close()
 
 
 class _Stored:

@@ -30,6 +30,7 @@ class _Writer:
         with self._archive.open(name, "w", force_zip64=True) as entry:
             np.lib.format.write_array(entry, np.ascontiguousarray(vectors), allow_pickle=False)
 
+
 @contextmanager
 def open_writer(path: Path) -> Iterator[_Writer]:
     """Write vectors to a NumPy archive, sentence by sentence."""
