@@ -26,6 +26,18 @@ from model import reference
 from published import SENTENCES, WORD_CONFIG, WORDS, lacking, opened, setting, write_pair
 
 FIRST = "RNN_0/RNN/MultiRNNCell/Cell0/LSTMCell"
+ONE_OF_EACH = [
+    "char_embed",
+    "CNN/W_cnn_1",
+    "CNN/b_cnn_2",
+    "CNN_high_0/W_carry",
+    "CNN_high_0/b_transform",
+    "CNN_proj/W_proj",
+    f"{FIRST}/W_0",
+    "RNN_1/RNN/MultiRNNCell/Cell1/LSTMCell/B",
+    "RNN_1/RNN/MultiRNNCell/Cell0/LSTMCell/W_P_0",
+]
+"""The arrays of a model of bytes."""
 
 
 def refusal(path: Path, **files: Path) -> str:
@@ -453,14 +465,14 @@ def test_weights_without_the_backward_direction_are_refused(tmp_path: Path) -> N
     assert str(tmp_path / "weights.hdf5") in said and "has no RNN_1/RNN/MultiRNNCell/Cell0/LSTMCell" in said
 
 
-@pytest.mark.parametrize("name", list(published.published().arrays))
-def test_every_array_that_is_missing_is_named(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_an_array_that_is_missing_is_named(name: str, tmp_path: Path) -> None:
     said = refusal(write_pair(tmp_path, arrays=lambda arrays: arrays.pop(name)))
     assert f"{tmp_path / 'weights.hdf5'} has no {name}" in said
 
 
-@pytest.mark.parametrize("name", list(published.published().arrays))
-def test_every_array_of_another_shape_is_named(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_an_array_of_another_shape_is_named(name: str, tmp_path: Path) -> None:
     def shorten(arrays: dict[str, Any]) -> None:
         arrays[name] = arrays[name][..., :-1]
 
@@ -471,8 +483,16 @@ def test_every_array_of_another_shape_is_named(name: str, tmp_path: Path) -> Non
     assert str(tmp_path / "weights.hdf5") in said and f"{name} is {found}" in said and expected in said
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["char_embed", "CNN/W_cnn_1", "CNN_proj/b_proj", f"{FIRST}/W_0", f"{FIRST}/B"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("char_embed", np.nan),
+        ("CNN/W_cnn_1", np.inf),
+        ("CNN_proj/b_proj", -np.inf),
+        (f"{FIRST}/W_0", np.nan),
+        (f"{FIRST}/B", np.inf),
+    ],
+)
 def test_numbers_that_are_none_are_named(name: str, value: float, tmp_path: Path) -> None:
     def damage(arrays: dict[str, Any]) -> None:
         arrays[name] = arrays[name].copy()
@@ -489,10 +509,11 @@ def test_numbers_whose_sum_is_too_large_are_numbers(tmp_path: Path) -> None:
 
 
 def test_the_same_layer_under_both_names_is_refused(tmp_path: Path) -> None:
-    model = published.published(published.VARIANTS["one layer"])
-    short = published.with_old_names(model).arrays
-    write_pair(tmp_path, model, arrays=lambda arrays: arrays.update({k: 2 * v for k, v in short.items()}))
-    refusal(tmp_path)
+    def add(arrays: dict[str, Any]) -> None:
+        arrays |= {name.replace("MultiRNNCell/Cell0/", ""): 2 * array for name, array in arrays.items()}
+
+    said = refusal(write_pair(tmp_path, published.published(published.VARIANTS["one layer"]), arrays=add))
+    assert "RNN_0/RNN/LSTMCell" in said and f"{FIRST}/" in said
 
 
 # -- there and back ------------------------------------------------------------------------------
@@ -537,7 +558,7 @@ def configs(draw: st.DrawFn) -> BiLMConfig:
     )
 
 
-@settings(derandomize=True, deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(derandomize=True, deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(config=configs(), seed=st.integers(0, 5))
 def test_hdf5_to_our_folder_and_back_changes_no_byte(
     config: BiLMConfig, seed: int, tmp_path_factory: pytest.TempPathFactory
@@ -559,7 +580,7 @@ def test_hdf5_to_our_folder_and_back_changes_no_byte(
     assert [vectors.tobytes() for vectors in before] == [vectors.tobytes() for vectors in after]
 
 
-@settings(derandomize=True, deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(derandomize=True, deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(config=configs(), seed=st.integers(0, 5))
 def test_any_config_agrees_with_the_reference(
     config: BiLMConfig, seed: int, tmp_path_factory: pytest.TempPathFactory

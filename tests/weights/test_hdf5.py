@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from torch import nn
 
 import published
 from lowtide.errors import LowtideError, MissingPathError, ModelError
@@ -231,7 +232,10 @@ def test_numbers_of_which_some_were_never_written_are_missed(folder: Path) -> No
 
 @pytest.mark.parametrize("size", [10**6, 10**9, 10**15])
 @pytest.mark.parametrize("chunks", [None, (10, 4096)])
-def test_sizes_beyond_all_measure_ask_for_no_memory(size: int, chunks: tuple[int, int] | None, folder: Path) -> None:
+def test_sizes_beyond_all_measure_ask_for_no_memory(
+    size: int, chunks: tuple[int, int] | None, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nn.Module, "to_empty", lambda *_, **__: pytest.fail("memory was asked for"))
     write_pair(folder, options=setting("lstm.dim", size))
     declared = {"W_0": (10, 4 * size), "B": (4 * size,), "W_P_0": (size, 5)}
 
@@ -251,7 +255,7 @@ def test_sizes_beyond_all_measure_ask_for_no_memory(size: int, chunks: tuple[int
     assert time.monotonic() - begun < SECONDS
 
 
-def test_numbers_that_swell_are_refused(folder: Path) -> None:
+def test_numbers_that_swell_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = 1_000_000
     write_pair(folder, options=setting("lstm.dim", size))
 
@@ -265,6 +269,7 @@ def test_numbers_that_swell_are_refused(folder: Path) -> None:
             big = file.create_dataset(f"{name}/W_0", (10, 4 * size), "<f4", chunks=(10, 4 * size), compression="gzip")
             big.id.write_direct_chunk((0, 0), b"x\x9c\x03\x00\x00\x00\x00\x01")  # a few bytes for 160 MB
 
+    monkeypatch.setattr(nn.Module, "to_empty", lambda *_, **__: pytest.fail("memory was asked for"))
     said = refusal(edit(folder, change))
     assert NAME in said and "160,000,000 bytes" in said
 
@@ -373,6 +378,8 @@ def test_the_file_is_closed_behind_us(folder: Path) -> None:
     with open_hdf5(source, "weights.hdf5") as file:
         assert file.shape(NAME) == SHAPE
         numbers = file.array(NAME).copy()
+        assert all(file.datasets.values())
+    assert not any(file.datasets.values())  # so h5py says that a dataset is closed
     with h5py.File(folder / "weights.hdf5", "a") as again:  # which HDF5 refuses of a file that is open
         np.testing.assert_array_equal(again[NAME][...], numbers)
 

@@ -59,10 +59,6 @@ def refused(path: Path, *says: str) -> None:
     assert "\n" not in told and told.count(str(path)) == 1, told
 
 
-def wrong(reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 # -- every number --------------------------------------------------------------------------------
 
 

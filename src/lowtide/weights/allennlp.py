@@ -107,8 +107,9 @@ class _Pair:
         self._places: dict[str, tuple[Hdf5File, str]] = {}
         for stored in weights.datasets:
             name = _ONE_LAYER[0].sub(_ONE_LAYER[1], stored)  # with one layer, both names are in use
-            if name in self._places:
-                raise ModelError(f"{weights.shown} holds both {stored} and {name}: which of the two is meant?")
+            _, other = self._places.get(name, (None, None))
+            if other is not None:
+                raise ModelError(f"{weights.shown} holds both {other} and {stored}: which of the two is meant?")
             self._places[name] = (weights, stored)
         if "embedding" in vectors.datasets:
             self._places["embedding"] = (vectors, "embedding")
