@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from lowtide.embeddings.elmo import Elmo as Elmo
     from lowtide.embeddings.loading import load as load
     from lowtide.embeddings.loading import models as models
+    from lowtide.embeddings.outputs import open_embeddings as open_embeddings
     from lowtide.model.layer_mix import LayerMix as LayerMix
     from lowtide.training.pretrain import pretrain as pretrain
 
 __version__ = "0.1.0"
-__all__ = ["Elmo", "LayerMix", "LowtideError", "__version__", "load", "models", "pretrain"]
+__all__ = ["Elmo", "LayerMix", "LowtideError", "__version__", "load", "models", "open_embeddings", "pretrain"]
 
 _HOMES = {
     "Elmo": "lowtide.embeddings.elmo",
     "LayerMix": "lowtide.model.layer_mix",
     "load": "lowtide.embeddings.loading",
     "models": "lowtide.embeddings.loading",
+    "open_embeddings": "lowtide.embeddings.outputs",
     "pretrain": "lowtide.training.pretrain",
 }
 
