@@ -242,7 +242,7 @@ def inspect(
 
     elmo = _load(model, "cpu", weights)
     if state_check is not None:
-        from lowtide.evaluation.warm_state import check_warm_state
+        from lowtide.evaluation.state_check import check_warm_state
         from lowtide.text.corpus import Corpus
 
         texts = Corpus([state_check]).numbered()
@@ -293,10 +293,9 @@ def diff(
     ui: Ui = "en",
 ) -> None:
     """Say whether two vector files are the same; if not, where they differ and why. Exit code 1 if they differ."""
-    from lowtide.embeddings.session import embed_warm
-    from lowtide.evaluation.difference import compare_files
+    from lowtide.evaluation.difference import compare_files, warm_vectors
 
-    warm = None if model is None else functools.partial(embed_warm, _load(model, device))
+    warm = None if model is None else functools.partial(warm_vectors, _load(model, device))
     found = compare_files(old, new, tolerance=tolerance, batch_rows=rows or (), embed_warm=warm)
     if as_json:
         print_json({**asdict(found), "is_same": found.is_same})

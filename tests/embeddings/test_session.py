@@ -18,7 +18,8 @@ import published
 import tiny
 from lowtide.embeddings import Elmo, load
 from lowtide.embeddings.base import Vectors
-from lowtide.embeddings.session import Session, WarmState
+from lowtide.embeddings.session import Session
+from lowtide.embeddings.warm_state import WarmState
 from lowtide.errors import InputError, LowtideError
 from lowtide.text.batches import batch_of_documents
 from lowtide.weights.native import save_model

@@ -22,7 +22,7 @@ from lowtide.embeddings.inputs import Texts, as_sentence, as_sentences, parse_ma
 from lowtide.embeddings.language_model import LanguageModel
 from lowtide.embeddings.layers import choose_layers, pool
 from lowtide.embeddings.outputs import open_output
-from lowtide.embeddings.session import Session
+from lowtide.embeddings.warm_state import WarmState, embed_warm
 from lowtide.errors import ConfigError, InputError
 from lowtide.model import LayerMix
 from lowtide.progress import progress
@@ -280,7 +280,7 @@ class Elmo:
             encoding: of the files.
             is_tokenized: whether the tokens stand between spaces already.
             stateful: rows of a batch whose state is carried to the next one, as the published tools did: for old
-                numbers only, see `Session`.
+                numbers only, see `lowtide.embeddings.warm_state`.
 
         Returns:
             How many sentences were written.
@@ -307,8 +307,9 @@ class Elmo:
         if stateful is None:
             embedded = self._embed(documents, layers, mix)
         else:
-            session = Session(self, rows=stateful)
-            embedded = session.embed_iter(itertools.chain.from_iterable(documents), layers=layers, mix=mix)
+            reduction = choose_layers(layers, self.num_layers, mix)
+            alone = itertools.chain.from_iterable(documents)
+            embedded = embed_warm(self._encoder, alone, stateful, reduction, WarmState())
         count = num_truncated = 0
         with open_output(Path(out)) as writer, progress("embedding", total=None, unit="sentences") as bar:
             for origin, sentence, vectors in zip(named, sentences, embedded, strict=True):

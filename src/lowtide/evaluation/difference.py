@@ -7,18 +7,21 @@ sentence at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.outputs import Floats, open_embeddings
+from lowtide.embeddings.session import Session
 from lowtide.errors import InputError
 from lowtide.evaluation.reasons import FILES, EmbedWarm, Reason, find_reasons
 from lowtide.evaluation.vector_pairs import distances, paired
 from lowtide.messages import say
 from lowtide.progress import progress
+from lowtide.text.tokenize import Sentence
 
 
 @dataclass(frozen=True)
@@ -250,3 +253,8 @@ def _place(key: str, old: Floats, new: Floats, flat: int) -> Place:
     *above, _ = map(int, np.unravel_index(flat, old.shape))
     layer, token = (None, None, *above)[-2:]
     return Place(key, layer, token, float(old.flat[flat]), float(new.flat[flat]))
+
+
+def warm_vectors(elmo: Elmo, sentences: Iterable[Sentence], rows: int) -> Iterator[Floats]:
+    """Every layer, as a model gives it with its state carried from batch to batch of so many rows; for `compare_files`."""
+    return Session(elmo, rows=rows).embed_iter(sentences, layers="all")

@@ -36,7 +36,7 @@ from lowtide.embeddings.elmo import pick_device
 from lowtide.embeddings.inputs import as_token_lists
 from lowtide.embeddings.loading import read
 from lowtide.embeddings.outputs.hdf5 import created
-from lowtide.embeddings.session import WarmState
+from lowtide.embeddings.warm_state import WarmState
 from lowtide.errors import InputError, ModelError, ShapeError, nearest
 from lowtide.files import written_whole
 from lowtide.model import BiLM, BiLMConfig, Carry, CharCNN, LSTMConfig, States, SymbolConfig, SymbolEmbedding, Trunk

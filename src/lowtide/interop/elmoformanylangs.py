@@ -30,7 +30,7 @@ from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.encoder import measuring, sentence_places
 from lowtide.embeddings.inputs import as_token_lists
 from lowtide.embeddings.loading import read
-from lowtide.embeddings.session import WarmState
+from lowtide.embeddings.warm_state import WarmState
 from lowtide.errors import InputError
 from lowtide.text.batches import Batch, batch_of_documents
 from lowtide.text.characters import LETTER_PAD, CharIds

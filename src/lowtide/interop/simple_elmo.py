@@ -33,7 +33,7 @@ from lowtide.embeddings.inputs import as_token_lists
 from lowtide.embeddings.language_model import Guess, LanguageModel
 from lowtide.embeddings.layers import Reduction, choose_layers
 from lowtide.embeddings.loading import read
-from lowtide.embeddings.session import WarmState
+from lowtide.embeddings.warm_state import WarmState
 from lowtide.errors import InputError
 from lowtide.model import States
 from lowtide.text.batches import batch_of_documents

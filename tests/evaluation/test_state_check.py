@@ -6,7 +6,7 @@ import pytest
 from lowtide.embeddings import Elmo
 from lowtide.embeddings.session import Session
 from lowtide.errors import InputError
-from lowtide.evaluation.warm_state import check_warm_state
+from lowtide.evaluation.state_check import check_warm_state
 
 SENTENCES = [["the", "tide"], ["goes", "out", "."], [], ["the", "bank"], ["a", "river"]]
 
