@@ -256,5 +256,5 @@ def _place(key: str, old: Floats, new: Floats, flat: int) -> Place:
 
 
 def warm_vectors(elmo: Elmo, sentences: Iterable[Sentence], rows: int) -> Iterator[Floats]:
-    """Every layer, as a model gives it with its state carried from batch to batch of so many rows; for `compare_files`."""
+    """Every layer, as a model gives it with its state carried in batches of so many rows; for `compare_files`."""
     return Session(elmo, rows=rows).embed_iter(sentences, layers="all")
