@@ -42,7 +42,11 @@ def _speak(ui: Language) -> Language:
 
 
 Model = Annotated[str, typer.Argument(help="A model: folder, file, zip, or a published name.", metavar="MODEL")]
-Weights = Annotated[Path | None, typer.Option(help="The weight file, if MODEL is an options file far from it.")]
+Weights = Annotated[Path | None, typer.Option(help="The weight file, if the model is an options file far from it.")]
+CutBy = Annotated[
+    TokenizerChoice | None, typer.Option(help="What raw text is cut with. [default: the model's; published: words]")
+]
+Written = Annotated[str | None, typer.Option(help="What raw text is in: en, zh, de, ... [default: the model's; en]")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Encoding = Annotated[str, typer.Option(help="Of the text files.")]
 Lines = Annotated[LinesChoice, typer.Option(help="What a line of the text is.")]
@@ -131,6 +135,8 @@ def embed(
     ] = "line",
     encoding: Encoding = "utf-8",
     tokenized: Tokenized = False,
+    tokenizer: CutBy = None,
+    language: Written = None,
     weights: Weights = None,
     stateful: Annotated[
         int | None, typer.Option(min=1, metavar="ROWS", help="Carry the state as old tools did, in batches of ROWS.")
@@ -142,7 +148,7 @@ def embed(
     from lowtide.embeddings.outputs import check_output
 
     check_output(out)
-    elmo = _load(model, device, weights)
+    elmo = _load(model, device, weights, tokenizer, language)
     count = elmo.embed_to(
         [text],
         out,
@@ -268,11 +274,11 @@ def convert(
     ] = "lowtide",
     weights: Weights = None,
     vocabulary: Annotated[Path | None, typer.Option(help="A list of words, one a line.")] = None,
-    tokenizer: Annotated[TokenizerChoice | None, typer.Option(help="What raw text is cut with.")] = None,
-    language: Annotated[str | None, typer.Option(help="Of raw text: en, zh, de, ...")] = None,
+    tokenizer: CutBy = None,
+    language: Written = None,
     ui: Ui = "en",
 ) -> None:
-    """Write a model in another format; every number keeps its bits."""
+    """Write a model in another format; its numbers stay what they are."""
     from lowtide.embeddings.loading import read
     from lowtide.weights import conversion
 
@@ -338,10 +344,12 @@ def main() -> None:
     run(lambda: app(prog_name="lowtide"))
 
 
-def _load(model: str, device: str, weights: Path | None = None) -> Elmo:
+def _load(
+    model: str, device: str, weights: Path | None = None, tokenizer: str | None = None, language: str | None = None
+) -> Elmo:
     from lowtide.embeddings.loading import load
 
-    return load(model, weights=weights, device=device)
+    return load(model, weights=weights, tokenizer=tokenizer, language=language, device=device)
 
 
 def _cut(sentence: str, is_tokenized: bool) -> str | list[str]:

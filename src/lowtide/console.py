@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -81,5 +82,13 @@ def tell(line: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print something for a program to read."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print something for a program to read; numbers that are none, which JSON does not have, are null."""
+    print(json.dumps(_finite(value), ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

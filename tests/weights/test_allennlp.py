@@ -20,6 +20,7 @@ import published
 import tiny
 from lowtide.errors import LowtideError, ModelError
 from lowtide.model import BiLMConfig, CharCNNConfig, LSTMConfig, SymbolConfig
+from lowtide.text.tokenize import make_tokenizer
 from lowtide.weights import allennlp, native
 from lowtide.weights.stored import StoredModel
 from model import reference
@@ -633,7 +634,9 @@ def test_the_pair_that_is_written_is_what_the_published_readers_take(tmp_path: P
     options = json.loads((write_pair(tmp_path / "in") / "options.json").read_text(encoding="utf-8"))
     allennlp.write(tmp_path / "out", opened(tmp_path / "in").stored)
     written = json.loads((tmp_path / "out" / "options.json").read_text(encoding="utf-8"))
+    own = written.pop("lowtide")  # which those readers pass over
     assert written == options and written["char_cnn"]["n_characters"] == 262
+    assert own["tokenizer"]["name"] == "words" and own["documents"] is False
 
 
 def test_the_same_model_is_written_in_the_same_bytes(saved_bytes: tiny.Saved, tmp_path: Path) -> None:
@@ -644,14 +647,18 @@ def test_the_same_model_is_written_in_the_same_bytes(saved_bytes: tiny.Saved, tm
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_what_the_pair_has_no_place_for_is_said(
+def test_what_the_pair_has_no_place_for_is_said_and_the_rest_comes_back(
     saved_bytes: tiny.Saved, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stored = opened(saved_bytes.folder).stored
-    stored = dataclasses.replace(stored, config=dataclasses.replace(stored.config, documents=True))
+    tokenizer = make_tokenizer("characters", language="zh").config
+    config = dataclasses.replace(stored.config, documents=True, tokenizer=tokenizer)
+    stored = dataclasses.replace(stored, config=config, card="Made by us.\n")
     with caplog.at_level(logging.INFO, logger="lowtide"):
         allennlp.write(tmp_path, stored)
-    assert "softmax" in caplog.text and "documents" in caplog.text
+    assert "softmax" in caplog.text
+    again = opened(tmp_path).stored
+    assert (again.config.documents, again.config.tokenizer, again.card) == (True, tokenizer, "Made by us.\n")
 
 
 def test_a_vocabulary_with_a_mark_that_stands_twice_comes_back(tmp_path: Path) -> None:

@@ -328,7 +328,7 @@ class Elmo:
 
 def _id_of(origin: RawSentence) -> str:
     if not origin.id:
-        raise InputError(f"{origin.file}:{origin.line} has no id: only FASTA records have one, use keys by line")
+        raise InputError(f"{origin.file}:{origin.line} has no id: FASTA headers with a word have one; use --keys line")
     return origin.id
 
 

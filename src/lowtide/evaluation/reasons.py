@@ -61,9 +61,9 @@ REASONS: dict[str, str] = {
     "factor": "{this} is {factor} times {other} everywhere, as the sum of {factor} layers is of their mean (average)",
     "float16": "{this} was stored as float16: the differences are of its rounding",
     "warm": (
-        "the first {rows} sentences agree and {share:.0%} of those after them differ: the state of the network was "
-        "carried from batch to batch of {rows} rows (warm), as the published tools did; lowtide starts every sentence "
-        "clean: embed with --stateful {rows} to get the old numbers"
+        "the first {rows} sentences agree and {share:.0%} of those after them differ, as where the state of the "
+        "network was carried from batch to batch of {rows} rows (warm): the published tools did that, lowtide starts "
+        "every sentence clean; embed with --stateful {rows} to get the numbers of the warm file"
     ),
     "warm from the start": (
         "layer 0 agrees everywhere and {share:.0%} of the sentences differ above it: probably the state of the network "
@@ -260,7 +260,9 @@ class _Trial:
         if self.last_agreed is None or self.first_over is None or self.num_after < 3 or self.share_over < _NEARLY_ALL:
             return None
         # between the two are sentences without a token
-        usual = [rows for rows in known if self.last_agreed < rows <= self.first_over]
+        usual = [
+            rows for rows in known if self.last_agreed < rows <= self.first_over and (rows > 1 or self.first_over == 1)
+        ]
         if usual:
             return usual[-1]
         return self.first_over if self.num_after >= max(10, self.first_over) else None

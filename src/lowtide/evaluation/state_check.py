@@ -36,7 +36,7 @@ class WarmStateCheck:
     num_warm: int
     """Sentences that were not in the first batch: only these can differ."""
     layers: list[LayerDifference]
-    """Layer 0 first: it is before any context, and never differs."""
+    """Layer 0 first: it is before any context, and differs by rounding at most."""
 
     def lines(self) -> list[str]:
         """For reading, in the language that was chosen."""

@@ -155,7 +155,7 @@ class _Rows(WarmState):
             self.reset()
         elif not self._is_told:
             self._is_told = True
-            log.info(
+            log.warning(
                 "state       warm, as in AllenNLP: vectors depend on what was embedded before them; "
                 "stateful=False turns this off"
             )

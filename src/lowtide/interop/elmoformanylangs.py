@@ -144,12 +144,12 @@ class Embedder:
             return
         self._is_told = True
         if self._is_plain:
-            log.info(
+            log.warning(
                 "batches     as in ELMoForManyLangs: this encoder reads the padding behind a short sentence, so its "
                 "vectors depend on the sentences beside it; stateful=False turns this off"
             )
         else:
-            log.info(
+            log.warning(
                 "state       warm, as in ELMoForManyLangs: vectors depend on what was embedded before them; "
                 "stateful=False turns this off"
             )

@@ -295,7 +295,7 @@ class ElmoModel:
     def _tell(self) -> None:
         if self.stateful and not self._is_told:
             self._is_told = True
-            log.info(
+            log.warning(
                 "state       warm, as in simple_elmo: vectors depend on the texts before them in a call, means on the "
                 "longest text beside them; stateful=False turns this off"
             )

@@ -29,6 +29,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from lowtide.config import from_json, to_json
 from lowtide.errors import ModelError
 from lowtide.files import write_json, write_text, written_whole
 from lowtide.model import BiLM
@@ -54,13 +55,14 @@ OPTIONS, WEIGHTS, WORDS = "options.json", "weights.hdf5", "vocabulary.txt"
 CACHE = "token_cache.hdf5"
 """The name under which a token cache is handed in."""
 _ONE_LAYER = (re.compile(r"^(RNN_[01]/RNN)/LSTMCell/"), r"\1/MultiRNNCell/Cell0/LSTMCell/")
+_OWN_KEY = "lowtide"
 _NO_WORD = "!!!MAXTERMID"
 """Stands in some of bilm-tf's vocabulary files, and is no word."""
 
 
 def found_in(source: Source) -> list[str]:
     """The files that make a source one of this format: those with weights in them."""
-    return _weight_files(source) if any(map(_is_options, source.names)) else []
+    return _weight_files(source) if any(map(is_options, source.names)) else []
 
 
 def read(source: Source, tokenizer: TokenizerConfig) -> StoredModel:
@@ -95,8 +97,23 @@ def read(source: Source, tokenizer: TokenizerConfig) -> StoredModel:
         assert isinstance(bilm, BiLM)
         fill(bilm, lambda: arrays_of(bilm), pair, others=arrays_begin(bilm))
         clear_no_token(bilm)
-    model = ModelConfig(FORMAT_VERSION, "elmo", tokenizer, "elmo", config)
+    own = _read_own(options, shown)
+    model = ModelConfig(
+        FORMAT_VERSION, "elmo", tokenizer if own is None else own.tokenizer, "elmo", config, bool(own and own.documents)
+    )
     return StoredModel(source.path, NAME, model, bilm, words.vocabulary if words else None, card=card_of(source))
+
+
+@dataclass(frozen=True)
+class _Own:
+    """What we add to the options of a pair that we write; other readers do not look at it."""
+
+    tokenizer: TokenizerConfig
+    documents: bool
+
+
+def _read_own(options: Mapping[str, Any], shown: str) -> _Own | None:
+    return from_json(_Own, options[_OWN_KEY], where=f"{shown}: {_OWN_KEY}") if _OWN_KEY in options else None
 
 
 class _Pair:
@@ -139,7 +156,8 @@ class _Pair:
 # -- which file is which -------------------------------------------------------------------------
 
 
-def _is_options(name: str) -> bool:
+def is_options(name: str) -> bool:
+    """Whether a file is named as an options file is."""
     return re.search(r"(^|[_.-])options[^/]*\.json$", name.lower()) is not None
 
 
@@ -149,7 +167,7 @@ def options_of(source: Source) -> str:
     Raises:
         ModelError: if there is not exactly one.
     """
-    found = [name for name in source.names if _is_options(name)]
+    found = [name for name in source.names if is_options(name)]
     if not found:
         raise ModelError(f"{source.path} has no options.json, which says what the weights are of: put it there")
     if len(found) > 1:
@@ -271,7 +289,8 @@ def write(folder: Path, model: StoredModel) -> None:
     """Write a model as a published pair, for code that reads those.
 
     The forget bias of 1 that the old readers add is taken off where our file holds it, which may cost the last bit of
-    a bias. What the pair cannot hold is left out, and said: the softmax, the tokenizer, documents.
+    a bias. The softmax is left out, as the pair has no place for it, and that is said. What raw text is cut with, and
+    whether the state is carried through documents, stand in the options under ``lowtide``, which others pass over.
 
     Raises:
         ModelError: if the network is none that the pair can hold.
@@ -301,11 +320,12 @@ def write(folder: Path, model: StoredModel) -> None:
             file.create_dataset(array.name, data=numbers, track_times=False)
     if types:
         write_text(folder / WORDS, "".join(f"{type_}\n" for type_ in listed))
-    write_json(folder / OPTIONS, options_from_config(bilm.config))
+    if model.card:
+        write_text(folder / "README.md", model.card)
+    own = _Own(model.config.tokenizer, model.config.documents)
+    write_json(folder / OPTIONS, {**options_from_config(bilm.config), _OWN_KEY: to_json(own)})
     if model.read_softmax is not None:
         log.info("left out    the softmax: %s has no place for it", NAME)
-    if model.config.documents:
-        log.info("left out    that the state is carried through documents: %s has no place for it", NAME)
 
 
 def _line_of(words: Vocabulary, index: int) -> str:

@@ -186,13 +186,15 @@ def _download(file: PublishedFile, place: Path) -> None:
             _check(url, file, part)
         except (MissingPathError, ModelError) as error:
             failures.append(str(error))
+            log.info("not fetched %s", error)
             continue
         with written_whole(place) as beside:
             part.replace(beside)
         for leftover in parts.values():
             remove(leftover)
         return
-    raise MissingPathError(", ".join(dict.fromkeys(failures)))
+    first, *others = dict.fromkeys(failures)
+    raise MissingPathError(f"{first}; neither from {len(others)} other places" if others else first)
 
 
 def _digest(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +96,10 @@ def _around(path: Path) -> tuple[Path, dict[str, Path]]:
     if path.is_file() and name.endswith(_WEIGHTS[:2]):
         stem = name.rpartition(".")[0].removesuffix("weights")
         own = [other for other in foreign if other.lower() == f"{stem}options.json"]
+        if not any(map(allennlp.is_options, foreign)):
+            raise ModelError(f"{path} has no options.json beside it, which says what the weights are of: put it there")
         return path, _without(foreign, *_WEIGHTS, *([".json"] if own else []), keep=[path.name, *own])
-    checkpoint = path.name.removesuffix(".index")
+    checkpoint = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name)
     if f"{checkpoint}.index" in foreign:
         return path, _without(foreign, *_WEIGHTS, keep=[f"{checkpoint}.index"])
     if not path.exists():

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lowtide.errors import ModelError
 from lowtide.model import BiLM, Softmax
 from lowtide.text.tokenize import TokenizerConfig
-from lowtide.weights.allennlp import Words, card_of, options_of, read_words, without_vocabulary, words_of
+from lowtide.weights.allennlp import Words, card_of, is_options, options_of, read_words, without_vocabulary, words_of
 from lowtide.weights.arrays import check_finite, fill
 from lowtide.weights.bilm_tf import arrays_begin, arrays_of, clear_no_token, config_from_options, reads_characters
 from lowtide.weights.hdf5 import Floats, shape_text
@@ -51,8 +51,18 @@ _OPTIMISER = ("/Adagrad", "/Adagrad_1", "/Adam", "/Adam_1")
 
 
 def found_in(source: Source) -> list[str]:
-    """The files that make a source one of this format."""
-    return [name for name in source.names if name.endswith(".index")]
+    """The files that make a source one of this format: an index with its data, or with options beside it.
+
+    One that is packed cannot be read; it does not stand in the way of an hdf5 file beside it.
+    """
+    found = [name for name in source.names if name.endswith(".index")]
+    if any(source.file(name) is None for name in found) and any(n.endswith((".hdf5", ".h5")) for n in source.names):
+        return []
+    return found if any(map(is_options, source.names)) else [name for name in found if _has_data(source, name)]
+
+
+def _has_data(source: Source, name: str) -> bool:
+    return any(other.startswith(f"{name.removesuffix('.index')}.data-") for other in source.names)
 
 
 def read(source: Source, tokenizer: TokenizerConfig) -> StoredModel:
