@@ -186,7 +186,7 @@ def _download(file: PublishedFile, place: Path) -> None:
             _check(url, file, part)
         except (MissingPathError, ModelError) as error:
             failures.append(str(error))
-            log.info("not fetched %s", error)
+            log.info("fetching    this address does not give the file, another is tried: %s", error)
             continue
         with written_whole(place) as beside:
             part.replace(beside)

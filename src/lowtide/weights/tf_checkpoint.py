@@ -51,14 +51,14 @@ _OPTIMISER = ("/Adagrad", "/Adagrad_1", "/Adam", "/Adam_1")
 
 
 def found_in(source: Source) -> list[str]:
-    """The files that make a source one of this format: an index with its data, or with options beside it.
+    """The files that make a source one of this format: an index with its data, or alone with options beside it.
 
     One that is packed cannot be read; it does not stand in the way of an hdf5 file beside it.
     """
     found = [name for name in source.names if name.endswith(".index")]
-    if any(source.file(name) is None for name in found) and any(n.endswith((".hdf5", ".h5")) for n in source.names):
-        return []
-    return found if any(map(is_options, source.names)) else [name for name in found if _has_data(source, name)]
+    if not any(name.endswith((".hdf5", ".h5")) for name in source.names) and any(map(is_options, source.names)):
+        return found
+    return [name for name in found if _has_data(source, name) and source.file(name) is not None]
 
 
 def _has_data(source: Source, name: str) -> bool:
