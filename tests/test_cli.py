@@ -258,6 +258,17 @@ def test_the_version_is_told(run: Command) -> None:
     assert run("--version").out.startswith("lowtide 0.")
 
 
+def test_a_stop_after_the_end_of_a_training_offers_no_way_to_go_on(
+    run: Command, corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lowtide.embeddings.elmo.Elmo.open", press)
+    ran = run("pretrain", corpus, "--out", tmp_path / "m", "--preset", "tiny", "--tokens", "500", "--threads", "1")
+    assert ran.code == 130 and "--resume" not in ran.err and "the model is whole" in ran.err
+
+
 # -- published models ----------------------------------------------------------------------------
 
 

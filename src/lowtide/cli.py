@@ -102,6 +102,7 @@ def pretrain(
 ) -> None:
     """Train a bidirectional language model on plain text."""
     from lowtide.training import Budget, TextOptions, TrainOptions, forecast
+    from lowtide.training.folder import has_ended
     from lowtide.training.pretrain import run
 
     text_options = TextOptions(language, tokenizer, lines, encoding, min_count, valid, documents)
@@ -115,6 +116,9 @@ def pretrain(
     try:
         run(texts, out, text_options, options, resume=resume)
     except KeyboardInterrupt:
+        if has_ended(out):
+            tell("\n" + say("stopped; the training had ended, and the model is whole:  {out}", out=out))
+            raise typer.Exit(130) from None
         again = [argument for argument in sys.argv[1:] if argument != "--resume"]
         command = f"lowtide {' '.join(map(_quoted, again))} --resume"
         tell("\n" + say("stopped. Go on with:  {command}", command=command))

@@ -106,11 +106,16 @@ def has_begun(out: Path) -> bool:
         InputError: if it has ended.
         ModelError: if its settings are gone.
     """
-    if (out / MODEL).exists() and not work_of(out).exists():
+    if has_ended(out):
         raise InputError(f"the training in {out} has ended: there is nothing to resume")
     if not _has_settings(out) and _has_checkpoint(out):
         raise ModelError(f"{out / CONFIG} is not there, but a checkpoint is: put it back, or choose another --out")
     return _has_settings(out)
+
+
+def has_ended(out: Path) -> bool:
+    """Whether there is a model, and nothing left to do for it."""
+    return (out / MODEL).exists() and not work_of(out).exists()
 
 
 def remove_work(out: Path) -> None:
