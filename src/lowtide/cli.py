@@ -132,7 +132,7 @@ def embed(
     model: Model,
     text: Annotated[str, typer.Argument(metavar="INPUT", help="A text, one sentence a line; - is standard input.")],
     out: Annotated[Path, typer.Option(help="The vector file: .h5 or .npz.")],
-    layers: Annotated[str, typer.Option(help="mix, all, top, average, sum, 0, 1, 2.")] = "mix",
+    layers: Annotated[str, typer.Option(help="mix, all, top, average, sum, context, 0, 1, 2.")] = "mix",
     pool: Annotated[str | None, typer.Option(help="One vector a sentence: mean or max of its tokens.")] = None,
     keys: Annotated[
         Literal["line", "id"], typer.Option(help="Sentences are called by number, or by FASTA id.")

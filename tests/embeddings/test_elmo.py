@@ -12,10 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import many_langs
 import tiny
 from lowtide.embeddings import Elmo, Embedder, Encodes, engine
 from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.elmo import pick_device
+from lowtide.embeddings.loading import read
 from lowtide.errors import InputError, ShapeError
 from lowtide.model import LayerMix
 from lowtide.weights.native import CONFIG
@@ -360,3 +362,36 @@ def test_a_device_that_is_not_here_is_refused(name: str) -> None:
 
 def test_a_device_is_found_where_none_is_named() -> None:
     assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+# -- what stands around a token ------------------------------------------------------------------
+
+
+def test_a_context_is_the_state_before_a_token_and_the_state_after_it(elmo: Elmo, saved_bytes: tiny.Saved) -> None:
+    model, half = tiny.published(saved_bytes.bilm), elmo.width // 2
+    for sentence, found in zip(SENTENCES, elmo.embed(SENTENCES, layers="context"), strict=True):
+        top = reference.run_sentence(model, sentence)[-1]  # <S> and </S> among its positions
+        expected = np.concatenate([top[:-2, :half], top[2:, half:]], axis=1)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_a_context_does_not_know_its_token(elmo: Elmo) -> None:
+    one, other = elmo.embed([["the", "tide", "goes"], ["the", "bank", "goes"]], layers="context")
+    np.testing.assert_allclose(one[1], other[1], rtol=0, atol=1e-6)
+    assert np.abs(one[0] - other[0]).max() > 1e-3 and np.abs(one[2] - other[2]).max() > 1e-3
+
+
+def test_a_context_in_a_document_reaches_over_the_end_of_a_sentence(elmo: Elmo) -> None:
+    [[_, alone]], [[_, other]] = (
+        elmo.embed_documents([[[word], ["tide"]]], layers="context") for word in ("the", "bank")
+    )
+    half = elmo.width // 2
+    assert np.abs(alone[:, :half] - other[:, :half]).max() > 1e-4
+    np.testing.assert_allclose(alone[:, half:], other[:, half:], rtol=0, atol=1e-6)
+
+
+def test_two_directions_that_meet_have_no_context(tmp_path: Path) -> None:
+    many_langs.write(tmp_path, many_langs.Recipe(name="lstm"))
+    elmo = Elmo(read(tmp_path), device="cpu")
+    with pytest.raises(InputError, match="never meet"):
+        elmo.embed([["a"]], layers="context")

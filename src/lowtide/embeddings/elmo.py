@@ -20,7 +20,7 @@ from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.engine import embed_stream
 from lowtide.embeddings.inputs import Texts, as_sentence, as_sentences, parse_marked
 from lowtide.embeddings.language_model import LanguageModel
-from lowtide.embeddings.layers import choose_layers, pool
+from lowtide.embeddings.layers import Reduction, choose_layers, pool
 from lowtide.embeddings.outputs import open_output
 from lowtide.embeddings.warm_state import WarmState, embed_warm
 from lowtide.errors import ConfigError, InputError
@@ -153,7 +153,7 @@ class Elmo:
             sentences: a list; each is a text (cut by the model's tokenizer, never split into
                 several) or a list of tokens. One bare text is one sentence, and one array comes back.
             layers: ``mix`` (the mean of all layers, or ``mix`` if given), ``top``, ``average``,
-                ``sum``, or the number of a layer.
+                ``sum``, ``context`` (what stands around a token, without the token itself), or the number of a layer.
             mix: scalars learned with a task.
 
         Returns:
@@ -248,7 +248,17 @@ class Elmo:
         return [list(itertools.islice(vectors, len(document))) for document in cut]
 
     def _embed(self, documents: Iterable[Document], layers: str | int, mix: LayerMix | None) -> Iterator[Vectors]:
-        return embed_stream(self._encoder, documents, choose_layers(layers, self.num_layers, mix))
+        return embed_stream(self._encoder, documents, self.reduction(layers, mix))
+
+    def reduction(self, layers: str | int, mix: LayerMix | None = None) -> Reduction:
+        """What to make of the layers of this model; see `embed`.
+
+        Raises:
+            InputError: if there is no such choice.
+        """
+        if layers == "context" and self._stored.config.trunk != "elmo":
+            raise InputError("layers='context' wants two directions that never meet, and in this model they do")
+        return choose_layers(layers, self.num_layers, mix)
 
     def embed_to(
         self,
@@ -307,7 +317,7 @@ class Elmo:
         if stateful is None:
             embedded = self._embed(documents, layers, mix)
         else:
-            reduction = choose_layers(layers, self.num_layers, mix)
+            reduction = self.reduction(layers, mix)
             alone = itertools.chain.from_iterable(documents)
             embedded = embed_warm(self._encoder, alone, stateful, reduction, WarmState())
         count = num_truncated = 0

@@ -110,7 +110,8 @@ class Encoder(nn.Module):
         if any(isinstance(sentence, str) for sentence in sentences):
             raise InputError('an encoder takes tokens, found a text: cut it first, as in [["The", "cat"]]')
         states = self.read([[sentence] for sentence in sentences])
-        return States(states.layers[:, :, 1:-1], states.mask[:, 1:-1])
+        mask = states.mask[:, 1:-1]
+        return States(states.layers[:, :, 1:-1] * mask[None, :, :, None], mask)
 
     def read(self, documents: Sequence[Document]) -> States:
         """Encode documents, the state carried from sentence to sentence, forward one way, backward the other.
@@ -120,8 +121,8 @@ class Encoder(nn.Module):
 
         Returns:
             Layers of (layers, documents, positions, width): a row reads ``<S> w .. w </S> <S> w .. w </S>``,
-            and where the sentences lie in it tells `sentence_places`. The mask is true at tokens; elsewhere
-            the layers are zero.
+            and where the sentences lie in it tells `sentence_places`. The mask is true at tokens; the layers are
+            zero beyond the end of a row, and at a boundary what the network says there.
         """
         batch, _ = batch_of_documents(documents, self.spelling)
         states = run_batch(self.bilm, batch)
@@ -129,7 +130,7 @@ class Encoder(nn.Module):
         for row, document in zip(mask, documents, strict=True):
             for place in sentence_places(document):
                 row[place] = True
-        return States(states.layers * mask[None, :, :, None], mask)
+        return States(states.layers, mask)
 
 
 def sentence_places(document: Document) -> list[slice]:

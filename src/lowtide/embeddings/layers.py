@@ -14,11 +14,20 @@ from lowtide.model import LayerMix, States
 Reduction = Callable[[States], Tensor]
 """States to (..., batch, tokens, width)."""
 
+
+def _context(states: States) -> Tensor:
+    """What stands around every token, and not the token: the forward state before it, the backward state after it."""
+    ahead, back = states.forward_layers[-1], states.backward_layers[-1]  # (batch, positions, width / 2)
+    nothing = torch.zeros_like(ahead[:, :1])
+    return torch.cat([torch.cat([nothing, ahead[:, :-1]], dim=1), torch.cat([back[:, 1:], nothing], dim=1)], dim=-1)
+
+
 _NAMED: dict[str, Reduction] = {
     "all": lambda states: states.layers,
     "top": lambda states: states.layers[-1],
     "average": lambda states: states.layers.mean(dim=0),
     "sum": lambda states: states.layers.sum(dim=0),
+    "context": _context,
 }
 
 
@@ -27,7 +36,8 @@ def choose_layers(choice: str | int, num_layers: int, mix: LayerMix | None = Non
 
     Args:
         choice: ``mix`` (the learned mix, or the plain mean without one), ``all``, ``top``,
-            ``average``, ``sum``, or the number of a layer.
+            ``average``, ``sum``, ``context`` (of the top layer the forward state before a token and the backward
+            state after it: all but the token itself), or the number of a layer.
         num_layers: of the model, layer 0 counted.
         mix: scalars learned with a task.
 

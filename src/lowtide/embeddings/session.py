@@ -8,7 +8,6 @@ from typing import overload
 from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.inputs import Texts, as_sentences
-from lowtide.embeddings.layers import choose_layers
 from lowtide.embeddings.warm_state import WarmState, check_rows, embed_warm
 from lowtide.errors import InputError
 from lowtide.model import LayerMix
@@ -67,8 +66,7 @@ class Session:
         self, sentences: Iterable[Sentence], *, layers: str | int = "mix", mix: LayerMix | None = None
     ) -> Iterator[Vectors]:
         """One array a sentence, of sentences that are tokens already, batch after batch."""
-        reduction = choose_layers(layers, self.elmo.num_layers, mix)
-        return embed_warm(self.elmo.encoder(), sentences, self.rows, reduction, self._state)
+        return embed_warm(self.elmo.encoder(), sentences, self.rows, self.elmo.reduction(layers, mix), self._state)
 
     def __repr__(self) -> str:
         return f"Session({self.elmo!r}, rows={self.rows})"
