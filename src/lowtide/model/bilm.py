@@ -7,6 +7,7 @@ the softmax, which is not in here).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -147,7 +148,7 @@ class States:
         return self.layers[..., self.layers.shape[-1] // 2 :]
 
 
-class Trunk(nn.Module):
+class Trunk(nn.Module, ABC):
     """Spelled types and their places to the states of every layer.
 
     It has no softmax: embedding never loads the largest matrix. It has no memory: the same row
@@ -169,44 +170,28 @@ class Trunk(nn.Module):
             self.token_network = SymbolsAndCharacters(config.symbols, config.char_cnn, width)
 
     @property
+    @abstractmethod
     def num_layers(self) -> int:
         """Layer 0 counts."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def width(self) -> int:
         """Of every layer: twice that of one direction."""
-        raise NotImplementedError
 
-    def forward(
-        self,
-        type_char_ids: Tensor,
-        type_index: Tensor,
-        starts: Tensor,
-        lengths: Tensor,
-        carry: Carry | None = None,
-    ) -> States:
-        """Run both directions over a batch; see `BiLM.forward`."""
-        raise NotImplementedError
+    @abstractmethod
+    def read_layers(
+        self, vectors: Tensor, type_index: Tensor, starts: Tensor, lengths: Tensor, carry: Carry | None
+    ) -> tuple[list[Tensor], Carry | None]:
+        """All layers above 0, (batch, tokens, width) each, and what is carried on; arguments as of `forward`.
 
-
-class BiLM(Trunk):
-    """The published network: two stacks of LSTMs, one for each direction, that never meet."""
-
-    def __init__(self, config: BiLMConfig) -> None:
-        super().__init__(config)
-        self.forward_lstm = LSTMStack(config.lstm, dropout=config.dropout)
-        self.backward_lstm = LSTMStack(config.lstm, dropout=config.dropout)
-
-    @property
-    def num_layers(self) -> int:
-        """Layer 0 counts."""
-        return self.config.lstm.num_layers + 1
-
-    @property
-    def width(self) -> int:
-        """Of every layer: twice that of one direction."""
-        return 2 * self.config.lstm.state_width
+        Args:
+            vectors: (types, width), from ``token_network``.
+            type_index: (batch, tokens).
+            starts: (batch, tokens).
+            lengths: (batch,).
+            carry: the states to begin with.
+        """
 
     def forward(
         self,
@@ -235,15 +220,37 @@ class BiLM(Trunk):
         vectors = self.token_network(type_char_ids)  # (types, width)
         mask = torch.arange(starts.shape[1], device=lengths.device) < lengths[:, None]  # (batch, tokens)
         token_layer = vectors[type_index] * mask[..., None]  # (batch, tokens, width)
-        forward, forward_carry = self.read_forward(
-            vectors, type_index, starts, lengths, carry.forward if carry else None
-        )
-        backward, backward_carry = self.read_backward(
-            vectors, type_index, starts, lengths, carry.backward if carry else None
-        )
-        layers = [torch.cat([token_layer, token_layer], dim=-1)]
-        layers += [torch.cat(pair, dim=-1) for pair in zip(forward, backward, strict=True)]
-        return States(torch.stack(layers), mask, Carry(forward_carry, backward_carry))
+        layers, carried = self.read_layers(vectors, type_index, starts, lengths, carry)
+        return States(torch.stack([torch.cat([token_layer, token_layer], dim=-1), *layers]), mask, carried)
+
+
+class BiLM(Trunk):
+    """The published network: two stacks of LSTMs, one for each direction, that never meet."""
+
+    def __init__(self, config: BiLMConfig) -> None:
+        super().__init__(config)
+        self.forward_lstm = LSTMStack(config.lstm, dropout=config.dropout)
+        self.backward_lstm = LSTMStack(config.lstm, dropout=config.dropout)
+
+    @property
+    def num_layers(self) -> int:
+        """Layer 0 counts."""
+        return self.config.lstm.num_layers + 1
+
+    @property
+    def width(self) -> int:
+        """Of every layer: twice that of one direction."""
+        return 2 * self.config.lstm.state_width
+
+    def read_layers(
+        self, vectors: Tensor, type_index: Tensor, starts: Tensor, lengths: Tensor, carry: Carry | None
+    ) -> tuple[list[Tensor], Carry | None]:
+        """See `Trunk.read_layers`."""
+        ahead, back = (None, None) if carry is None else (carry.forward, carry.backward)
+        forward, forward_carry = self.read_forward(vectors, type_index, starts, lengths, ahead)
+        backward, backward_carry = self.read_backward(vectors, type_index, starts, lengths, back)
+        layers = [torch.cat(pair, dim=-1) for pair in zip(forward, backward, strict=True)]
+        return layers, Carry(forward_carry, backward_carry)
 
     def read_forward(
         self,

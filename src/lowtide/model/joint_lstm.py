@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from lowtide.model.bilm import BiLMConfig, Carry, States, Trunk
+from lowtide.model.bilm import BiLMConfig, Carry, Trunk
 
 
 class JointLSTM(Trunk):
@@ -37,19 +37,12 @@ class JointLSTM(Trunk):
         """Of every layer: twice that of one direction."""
         return 2 * self.config.lstm.width
 
-    def forward(
-        self,
-        type_char_ids: Tensor,
-        type_index: Tensor,
-        starts: Tensor,
-        lengths: Tensor,
-        carry: Carry | None = None,
-    ) -> States:
-        """Run over a batch, every row alone; see `BiLM.forward`."""
-        vectors = self.token_network(type_char_ids)  # (types, width)
-        mask = torch.arange(starts.shape[1], device=lengths.device) < lengths[:, None]  # (batch, tokens)
-        token_layer = vectors[type_index] * mask[..., None]  # (batch, tokens, width)
-        packed = pack_padded_sequence(token_layer, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    def read_layers(
+        self, vectors: Tensor, type_index: Tensor, starts: Tensor, lengths: Tensor, carry: Carry | None
+    ) -> tuple[list[Tensor], Carry | None]:
+        """See `Trunk.read_layers`; every row is read alone, and nothing is carried."""
+        packed = pack_padded_sequence(vectors[type_index], lengths.cpu(), batch_first=True, enforce_sorted=False)
         read, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=starts.shape[1])
-        both = self.projection(read.unflatten(2, (2, -1))).flatten(2) * mask[..., None]
-        return States(torch.stack([torch.cat([token_layer, token_layer], dim=-1), both]), mask)
+        both = self.projection(read.unflatten(2, (2, -1))).flatten(2)  # (batch, tokens, width)
+        is_read = torch.arange(starts.shape[1], device=lengths.device) < lengths[:, None]
+        return [both * is_read[..., None]], None
