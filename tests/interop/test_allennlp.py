@@ -517,7 +517,7 @@ def test_words_beyond_the_cache_are_read_by_their_characters(tiny_model: Publish
 
 def test_a_large_vocabulary_is_cached_in_pieces(tiny_model: Published, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = elmo_of(tiny_model, vocab_to_cache=VOCABULARY).state_dict()
-    monkeypatch.setattr(allennlp, "_TYPES_AT_ONCE", 2)
+    monkeypatch.setattr("lowtide.interop.allennlp_network._TYPES_AT_ONCE", 2)
     table = elmo_of(tiny_model, vocab_to_cache=VOCABULARY).state_dict()["_elmo_lstm._word_embedding.weight"]
     torch.testing.assert_close(table, whole["_elmo_lstm._word_embedding.weight"])
 

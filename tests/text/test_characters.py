@@ -209,7 +209,7 @@ def test_the_number_of_the_word_stands_in_front() -> None:
     assert rows[:, 1:].tolist() == without.char_ids(types).tolist()
     assert rows[:, 0].tolist() == [
         words.index("the"), 2, words.index("潮"), words.index("t" * 48), words.index("t" * 48), 2, 2, 0, 1
-    ]  # fmt: skip
+    ]  # fmt: skip  # as it stands in one row
 
 
 def test_the_row_is_one_longer_with_words() -> None:

@@ -158,7 +158,7 @@ def truncated(rng: random.Random, data: bytes) -> bytes:
 _FIELDS = (
     "", " ", "\0", "\t", "\r", "\u2028", "\x85", "\ufeff", "\ud800", "-1", "+1", "1_0", "٣", "007", "1e3", "9" * 30,
     "9" * 5000, "0", "<S>", "<bos>", "<pad>", "<oov>", "\\", "\\ud800", "\\n", "\\u12", "x" * 3000, "e\u0301", "🌊",
-)  # fmt: skip
+)  # fmt: skip  # a value a line would take pages
 
 
 def in_lines(rng: random.Random, data: bytes) -> bytes:
@@ -202,7 +202,7 @@ _VALUES: tuple[Any, ...] = (
     0.5, -0.0, 1e-320, 1e300, float("nan"), float("inf"), float("-inf"), "", "x", "0",
     "relu", "tanh", "elmo", "lstm", "cnn", "false", "\0", "../../etc/passwd", "x" * 5000, [], {}, [[]], [1], [[1, 2]],
     [[0, 0]], [[1, 1 << 40]], [None], {"": 1}, {"dim": 4}, [[1, 2, 3]], [[1, 3]] * 2000, *_RAW,
-)  # fmt: skip
+)  # fmt: skip  # a value a line would take pages
 
 
 def in_structure(rng: random.Random, data: bytes) -> bytes:
@@ -264,7 +264,7 @@ def _checkpoints(folder: Path) -> list[Sample]:
                 model = published.published(config, seed=number)
                 published.write_checkpoint(place, model, name=f"model.ckpt-{number}", shares_softmax=shares)
         (place / "checkpoint").write_text(
-            'model_checkpoint_path: "/home/x/model.ckpt-7"\nall_model_checkpoint_paths: "/home/x/model.ckpt-8"\n'
+            'model_checkpoint_path: "/theirs/model.ckpt-7"\nall_model_checkpoint_paths: "/theirs/model.ckpt-8"\n'
         )
         files = _files_of(place)
         index, data = "model.ckpt-7.index", "model.ckpt-7.data-00000-of-00001"
@@ -522,7 +522,7 @@ _GLOBALS = [
     b"torch\nBoolStorage", b"torch\nQInt8Storage", b"torch\nComplexFloatStorage", b"torch\nLongStorage",
     b"torch\nBFloat16Storage", b"torch.storage\nUntypedStorage", b"torch.storage\nTypedStorage", b"torch\nByteStorage",
     b"torch.jit._pickle\nrestore_type_tag", b"\xff\xfe\n\xff", b"\n",
-]  # fmt: skip
+]  # fmt: skip  # a value a line would take pages
 
 
 def _in_names(rng: random.Random, data: bytes) -> bytes:

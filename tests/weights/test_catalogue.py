@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(**content: object) -> Iterator[Site]:
-    site = Site(**content)  # type: ignore[arg-type]
+    site = Site(**content)  # type: ignore[arg-type]  # fields of it
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, site))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -134,7 +134,7 @@ def nothing_but_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
     def local(address: tuple[str, int], *args: object, **kwargs: object) -> socket.socket:
         assert address[0] == "127.0.0.1", f"a test wants {address[0]}"
-        return connect(address, *args, **kwargs)  # type: ignore[arg-type]
+        return connect(address, *args, **kwargs)  # type: ignore[arg-type]  # passed on unread
 
     monkeypatch.setattr(socket, "create_connection", local)
 
@@ -165,7 +165,7 @@ def tide(*sites: str, **known: str | int | None) -> Published:
         notes="",
         files=(
             PublishedFile("options.json", tuple(f"{s}/models/options.json" for s in sites)),
-            dataclasses.replace(weights, **known),  # type: ignore[arg-type]
+            dataclasses.replace(weights, **known),  # type: ignore[arg-type]  # fields of it
         ),
     )
 

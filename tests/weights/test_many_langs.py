@@ -384,7 +384,7 @@ def test_an_architecture_in_a_folder_of_the_model_is_read(tmp_path: Path) -> Non
 
 
 def test_an_architecture_in_a_folder_of_a_zip_is_read(tmp_path: Path) -> None:
-    model = many_langs.write(tmp_path / "model", config_path=f"/home/somebody/configs/{ARCHITECTURE}")
+    model = many_langs.write(tmp_path / "model", config_path=f"/theirs/configs/{ARCHITECTURE}")
     in_a_folder_of_its_own(tmp_path / "model")
     agrees(opened(zipped(tmp_path / "model")), model, SENTENCES[:1])
 
@@ -393,7 +393,7 @@ def test_an_architecture_in_a_folder_of_a_zip_is_read(tmp_path: Path) -> None:
     ("config_path", "place"),
     [
         pytest.param(f"configs/{ARCHITECTURE}", f"configs/{ARCHITECTURE}"),
-        pytest.param(f"/home/{ARCHITECTURE}", ARCHITECTURE),
+        pytest.param(f"/theirs/{ARCHITECTURE}", ARCHITECTURE),
         pytest.param(ARCHITECTURE, ARCHITECTURE),
     ],
 )

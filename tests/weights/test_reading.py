@@ -96,7 +96,7 @@ def test_a_link_to_a_file_is_that_file(tmp_path: Path, seeds: Mapping[str, int])
         try:
             (tmp_path / "snapshot" / name).symlink_to(tmp_path / "blobs" / name)
         except OSError:
-            pytest.skip("no links here")
+            pytest.skip("this system lets nobody make links")
     assert seeds[opened(tmp_path / "snapshot").checksum] == 1
 
 
@@ -312,7 +312,7 @@ def test_a_text_in_the_place_of_a_path_is_no_model(name: str, tmp_path: Path, mo
 def test_a_file_that_was_named_and_is_not_there_is_named(argument: str, tmp_path: Path) -> None:
     write_pair(tmp_path)
     with pytest.raises(MissingPathError, match="gone"):
-        load(tmp_path / "options.json", device="cpu", **{argument: tmp_path / "gone"})  # type: ignore[call-overload]
+        load(tmp_path / "options.json", device="cpu", **{argument: tmp_path / "gone"})  # type: ignore[call-overload]  # one of three
 
 
 @pytest.mark.parametrize("argument", ["weights", "vocabulary", "token_cache"])
@@ -336,7 +336,7 @@ def test_a_zip_takes_no_file_from_elsewhere(argument: str, tmp_path: Path) -> No
     folder = write_pair(tmp_path / "pair")
     path = published.write_zip(tmp_path / "171.zip", published.nlpl_files(folder))
     with pytest.raises(InputError, match="zip"):
-        load(path, device="cpu", **{argument: folder / "weights.hdf5"})  # type: ignore[call-overload]
+        load(path, device="cpu", **{argument: folder / "weights.hdf5"})  # type: ignore[call-overload]  # one of three
 
 
 # -- the same words for all ------------------------------------------------------------------------

@@ -386,7 +386,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     [
         ('model_checkpoint_path: "model.ckpt-7"\nall_model_checkpoint_paths: "model.ckpt-12"\n', 7),
         ('all_model_checkpoint_paths: "model.ckpt-7"\nmodel_checkpoint_path: "model.ckpt-12"\n', 12),
-        ('model_checkpoint_path: "/home/matt/2x4096/model.ckpt-7"\n', 7),
+        ('model_checkpoint_path: "/theirs/2x4096/model.ckpt-7"\n', 7),
         ('model_checkpoint_path: "model.ckpt-12"\r\n', 12),
         ('model_checkpoint_path: "C:\\\\elmo\\\\model.ckpt-7"\n', 7),
     ],
