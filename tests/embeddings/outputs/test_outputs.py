@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from lowtide.embeddings.outputs import check_output, open_output
+from lowtide.embeddings.outputs import EmbeddedSentence, check_output, hdf5, open_output
 from lowtide.errors import InputError
 
 _SENTENCES = [["the", "tide"], [], ["a/b", "c\td", "潮水", "\ud800", "nul\0"], ["the", "tide"]]
@@ -21,7 +22,7 @@ def _vectors(number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 def _write(path: Path) -> Path:
     with open_output(path) as writer:
         for number, sentence in enumerate(_SENTENCES):
-            writer.write(str(number), sentence, _vectors(number))
+            writer.write(EmbeddedSentence(str(number), sentence, _vectors(number)))
     return path
 
 
@@ -45,10 +46,49 @@ def test_hdf5_has_the_published_index_from_sentence_to_number(tmp_path: Path) ->
     assert index["the tide"] == "3"  # of equal sentences the last, as the published tool
 
 
+def test_the_index_of_a_large_corpus_is_never_in_memory(tmp_path: Path) -> None:
+    sentence = [f"token{number}" for number in range(2000)]
+    tracemalloc.start()
+    with open_output(tmp_path / "v.h5") as writer:
+        for number in range(200):
+            writer.write(EmbeddedSentence(str(number), [str(number), *sentence], np.zeros(1, np.float32)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    with h5py.File(tmp_path / "v.h5") as file:
+        text = file["sentence_to_index"][0]
+    assert peak < 3_500_000 < len(text)
+    assert len(json.loads(text)) == 200
+
+
+def test_an_index_that_hdf5_cannot_hold_is_left_out_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hdf5, "_LONGEST_INDEX", 20)
+    with h5py.File(_write(tmp_path / "v.h5")) as file:
+        assert list(file) == ["0", "1", "2", "3"]
+    assert "sentence_to_index is left out" in caplog.text
+
+
+def test_hdf5_holds_where_the_tokens_stood(tmp_path: Path) -> None:
+    with open_output(tmp_path / "v.h5") as writer:
+        writer.write(EmbeddedSentence("0", ["the", "tide"], np.ones((2, 4), np.float32), [(0, 3), (4, 8)]))
+        writer.write(EmbeddedSentence("1", [], np.ones((0, 4), np.float32), []))
+        writer.write(EmbeddedSentence("2", ["a"], np.ones((1, 4), np.float32)))
+    with h5py.File(tmp_path / "v.h5") as file:
+        assert file["0"].attrs["offsets"].tolist() == [[0, 3], [4, 8]]
+        assert file["1"].attrs["offsets"].shape == (0, 2) and "offsets" not in file["2"].attrs
+
+
+@pytest.mark.parametrize("key", ["a/b", ".", "sentence_to_index", ""])
+def test_what_cannot_be_a_name_in_hdf5_is_no_key(key: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be a key"), open_output(tmp_path / "v.h5") as writer:
+        writer.write(EmbeddedSentence(key, ["a"], np.ones((1, 4), np.float32)))
+
+
 def test_hdf5_holds_the_tokens_of_a_sentence_of_a_hundred_thousand(tmp_path: Path) -> None:
     sentence = [f"token{number}" for number in range(100_000)]
     with open_output(tmp_path / "v.h5") as writer:
-        writer.write("0", sentence, np.zeros((len(sentence), 1), dtype=np.float32))
+        writer.write(EmbeddedSentence("0", sentence, np.zeros((len(sentence), 1), dtype=np.float32)))
     with h5py.File(tmp_path / "v.h5") as file:
         assert file["0"].attrs["tokens"][-1] == "token99999"
 
@@ -69,7 +109,7 @@ def test_equal_vectors_make_equal_files(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["v.h5", "v.npz"])
 def test_a_failure_leaves_no_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stopped"), open_output(tmp_path / name) as writer:
-        writer.write("0", ["the"], np.zeros((1, 4), dtype=np.float32))
+        writer.write(EmbeddedSentence("0", ["the"], np.zeros((1, 4), dtype=np.float32)))
         raise RuntimeError("stopped")
     assert list(tmp_path.iterdir()) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lowtide.embeddings.outputs import open_embeddings, open_output
+from lowtide.embeddings.outputs import EmbeddedSentence, open_embeddings, open_output
 from lowtide.errors import InputError, LowtideError, MissingPathError
 
+_FILES = ["v.h5", "v.npz", "v.parquet", "v.safetensors"]
 _SENTENCES = [["the", "tide"], [], ["a/b", "c\td", "潮水"], ["the", "tide"]]
 
 
@@ -29,7 +31,7 @@ def _vectors(number: int, *, num_tokens: int | None = None) -> NDArray[np.float3
 def _write(path: Path) -> Path:
     with open_output(path) as writer:
         for number, sentence in enumerate(_SENTENCES):
-            writer.write(str(number), sentence, _vectors(number))
+            writer.write(EmbeddedSentence(str(number), sentence, _vectors(number)))
     return path
 
 
@@ -49,7 +51,7 @@ def _index(path: Path, text: str) -> None:
 # -- what is read --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["v.h5", "v.hdf5", "v.npz"])
+@pytest.mark.parametrize("name", [*_FILES, "v.hdf5", "v.mmap"])
 def test_what_is_written_is_read_back(name: str, tmp_path: Path) -> None:
     with open_embeddings(_write(tmp_path / name)) as vectors:
         assert len(vectors) == len(_SENTENCES) and vectors.is_numbered
@@ -61,8 +63,9 @@ def test_what_is_written_is_read_back(name: str, tmp_path: Path) -> None:
             vectors[4]
 
 
-def test_tokens_are_read_back(tmp_path: Path) -> None:
-    with open_embeddings(_write(tmp_path / "v.h5")) as vectors:
+@pytest.mark.parametrize("name", ["v.h5", "v.parquet", "v.safetensors", "v.mmap"])
+def test_tokens_are_read_back(name: str, tmp_path: Path) -> None:
+    with open_embeddings(_write(tmp_path / name)) as vectors:
         assert [vectors.tokens(number) for number in range(4)] == _SENTENCES
         assert vectors.sentence(0) == "the tide" and vectors.sentence(1) == ""
 
@@ -134,7 +137,7 @@ def test_the_names_of_proteins_are_keys_and_no_tokens(tmp_path: Path) -> None:
         np.testing.assert_array_equal(vectors[1], _vectors(2))
 
 
-@pytest.mark.parametrize("name", ["v.h5", "v.npz"])
+@pytest.mark.parametrize("name", [*_FILES, "v.mmap"])
 def test_a_file_without_a_sentence_is_read(name: str, tmp_path: Path) -> None:
     with open_output(tmp_path / name):
         pass
@@ -150,6 +153,7 @@ def _refusal(path: Path) -> str:
         for number in range(len(vectors)):
             vectors[number]
             vectors.tokens(number)
+            vectors.spans(number)
     message = str(caught.value)
     assert message.startswith(str(path)) and "\n" not in message
     return message
@@ -183,6 +187,14 @@ def _other_attribute(file: h5py.File) -> None:
     file["0"].attrs["tokens"] = 7
 
 
+def _offsets(offsets: Any) -> Callable[[h5py.File], None]:
+    def write(file: h5py.File) -> None:
+        file["0"] = _vectors(0)
+        file["0"].attrs.update({"tokens": ["the", "tide"], "offsets": offsets})
+
+    return write
+
+
 _BAD_HDF5: dict[str, tuple[Callable[[h5py.File], object], str]] = {
     "a group": (lambda file: file.create_group("0/x"), "'0' is a group, expected the vectors of a sentence"),
     "a soft link": (_link, "'1' is a link to something else"),
@@ -199,6 +211,9 @@ _BAD_HDF5: dict[str, tuple[Callable[[h5py.File], object], str]] = {
         lambda file: file.update({key: np.ones((2, 4)) for key in ("0", "1", "3", "10")}),
         "holds no sentence 2, but sentence 10",
     ),
+    "offsets of one token": (_offsets([[0, 3]]), "the offsets of '0' are not those of its tokens"),
+    "offsets that end before they begin": (_offsets([[0, 3], [8, 4]]), "the offsets of '0' are not those"),
+    "offsets that are no pairs": (_offsets([0, 3]), "the offsets of '0' are not those of its tokens"),
     "another attribute": (_other_attribute, "the tokens of '0' are no list of texts"),
 }
 
@@ -281,27 +296,29 @@ def test_a_file_that_is_refused_is_let_go(tmp_path: Path) -> None:
         assert len(vectors) == 1
 
 
-@pytest.mark.parametrize("name", ["v.h5", "v.npz"])
+@pytest.mark.parametrize("name", _FILES)
 def test_a_truncated_file_is_refused(name: str, tmp_path: Path) -> None:
     path = _write(tmp_path / name)
-    path.write_bytes(path.read_bytes()[:-100])
-    assert "is it damaged, or only half copied?" in _refusal(path)
+    content = path.read_bytes()
+    for size in {1, 7, 8, 100, len(content) // 2, len(content) - 100, len(content) - 1}:
+        path.write_bytes(content[:size])
+        assert re.search("damaged", _refusal(path)), size
 
 
-@pytest.mark.parametrize("name", ["v.h5", "v.npz"])
+@pytest.mark.parametrize("name", _FILES)
 @pytest.mark.parametrize("content", [b"", b"the tide goes out\n" * 100])
 def test_a_file_of_another_kind_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
-    assert "cannot be read" in _refusal(tmp_path / name)
+    assert re.search("cannot be read|has no header", _refusal(tmp_path / name))
 
 
-@pytest.mark.parametrize("name", ["v.h5", "v.npz"])
+@pytest.mark.parametrize("name", _FILES)
 def test_a_folder_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     assert "cannot be read" in _refusal(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["v.h5", "v.npz", "no/v.h5"])
+@pytest.mark.parametrize("name", [*_FILES, "v.mmap", "no/v.h5"])
 def test_a_file_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(MissingPathError, match="is not there"):
         open_embeddings(tmp_path / name)
@@ -312,7 +329,7 @@ def test_an_unknown_ending_names_the_known_ones(tmp_path: Path) -> None:
         open_embeddings(tmp_path / "v.txt")
 
 
-@pytest.mark.parametrize("name", ["v.h5", "v.npz"])
+@pytest.mark.parametrize("name", _FILES)
 def test_damage_anywhere_is_read_or_refused_and_never_more(name: str, tmp_path: Path) -> None:
     content = _write(tmp_path / name).read_bytes()
     chance = random.Random(0)
@@ -327,6 +344,7 @@ def test_damage_anywhere_is_read_or_refused_and_never_more(name: str, tmp_path: 
                 for index in range(len(vectors)):
                     vectors[index]
                     vectors.tokens(index)
+                    vectors.spans(index)
         except LowtideError as error:
             assert str(path) in str(error)
         path.unlink()

@@ -1,9 +1,11 @@
 """Vectors as HDF5, in the layout of the published tools.
 
-Dataset ``"i"`` per sentence from 0, (layers, tokens, width) or (tokens, width), float32, with the
-tokens as attribute ``tokens``; ``sentence_to_index`` is one JSON object from the sentence (its
-tokens joined by spaces) to its number as a string, as AllenNLP's ``elmo`` command writes it. Of
-equal sentences it names the last; the numbered datasets hold each.
+Dataset ``"i"`` per sentence from 0, (layers, tokens, width) or (tokens, width), float32 or float16, with
+the tokens as attribute ``tokens``, and where they stand in the raw text, if that is known, as attribute
+``offsets``: (tokens, 2), in characters, the end exclusive. ``sentence_to_index`` is one JSON object from
+the sentence (its tokens joined by spaces) to its number as a string, as AllenNLP's ``elmo`` command
+writes it. Equal sentences stand in it more than once, and of those a reader of JSON takes the last; the
+numbered datasets hold each.
 
 Read are those files, and what other tools wrote in much the same way: see `open_embeddings`.
 """
@@ -12,20 +14,27 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lowtide.embeddings.base import Vectors
+from lowtide.embeddings.outputs.base import EmbeddedSentence, file_beside
+from lowtide.embeddings.outputs.keys import storable, twice
 from lowtide.errors import InputError
-from lowtide.text.tokenize import Sentence
+
+log = logging.getLogger(__name__)
 
 _INDEX = "sentence_to_index"
+_SPANS = "offsets"
+_LONGEST_INDEX = (1 << 32) - 1
+"""Bytes of a text in HDF5."""
 
 
 class _Disk(io.RawIOBase):
@@ -75,32 +84,70 @@ class _Disk(io.RawIOBase):
         super().close()
 
 
-class _Writer:
-    def __init__(self, file: h5py.File, check: Callable[[], None]) -> None:
-        self._file, self._check = file, check
-        self._keys: set[str] = set()
-        self._index: dict[str, str] = {}
+def check_key(key: str) -> None:
+    """Refuse what cannot be the name of a dataset.
 
-    def write(self, key: str, sentence: Sentence, vectors: Vectors) -> None:
-        if key in self._keys:
-            raise InputError(f"{key} stands twice: keys by line never do")
-        if "/" in key or key in (".", "sentence_to_index"):
-            raise InputError(f"{key} cannot be a key of an HDF5 file: use keys by line, or .npz")
-        dataset = self._file.create_dataset(_storable(key), data=vectors, track_times=False)
+    Raises:
+        InputError: if it cannot.
+    """
+    if not key or "/" in key or key in (".", _INDEX):
+        raise InputError(f"{key} cannot be a key of an HDF5 file: use keys by line, or .npz")
+
+
+class _Writer:
+    def __init__(self, file: h5py.File, disk: _Disk, index: IO[bytes]) -> None:
+        self._file, self._disk, self._index = file, disk, index
+        self._opening = b"{"
+
+    def write(self, sentence: EmbeddedSentence) -> None:
+        key = storable(sentence.key)
+        check_key(key)
+        if key in self._file:
+            raise twice(key)
+        dataset = self._file.create_dataset(key, data=sentence.vectors, track_times=False)
         # a type of variable length that may hold no token at all
-        dataset.attrs.create("tokens", data=[_storable(t) for t in sentence], dtype=h5py.string_dtype())
-        self._index[" ".join(sentence)] = key
-        self._keys.add(key)
-        self._check()
+        dataset.attrs.create("tokens", data=[storable(t) for t in sentence.tokens], dtype=h5py.string_dtype())
+        if sentence.spans is not None:
+            dataset.attrs.create(_SPANS, data=np.array(sentence.spans, np.int64).reshape(-1, 2))
+        text = json.dumps({storable(" ".join(sentence.tokens)): key})
+        self._index.write(self._opening + text[1:-1].encode())
+        self._opening = b", "
+        self._disk.check()
 
     def close(self) -> None:
-        text = _storable(json.dumps(self._index))
-        self._file.create_dataset(_INDEX, data=[text], dtype=h5py.string_dtype(), track_times=False)
+        """Write the index: all texts are in it, of which there may be more than memory has room for."""
+        self._index.write(b"}" if self._opening == b", " else b"{}")
+        size = self._index.tell()
+        if size > _LONGEST_INDEX:
+            log.warning("%s is left out: HDF5 holds no text of %s bytes", _INDEX, size)
+            return
+        place = _room_for_text(self._file, _INDEX, size)
+        self._file.flush()
+        self._index.seek(0)
+        self._disk.seek(place)
+        shutil.copyfileobj(self._index, self._disk, 1 << 20)
 
 
-def _storable(text: str) -> str:
-    """HDF5 strings end at a zero byte and are UTF-8: what has no place in them is replaced."""
-    return text.replace("\0", "\ufffd").encode("utf-8", errors="replace").decode("utf-8")
+def _room_for_text(file: h5py.File, name: str, size: int) -> int:
+    """A dataset of one text, still to be written: where in the file it begins."""
+    text = h5py.h5t.C_S1.copy()
+    text.set_size(size)
+    text.set_cset(h5py.h5t.CSET_UTF8)
+    text.set_strpad(h5py.h5t.STR_NULLPAD)
+    options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    options.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    options.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    options.set_obj_track_times(False)
+    place: int = h5py.h5d.create(file.id, name.encode(), text, h5py.h5s.create_simple((1,)), options).get_offset()
+    return place
+
+
+@contextmanager
+def _opened(path: Path, **options: Any) -> Iterator[tuple[h5py.File, _Disk]]:
+    with _Disk(path) as disk:
+        with h5py.File(disk, "w", **options) as file:
+            yield file, disk
+        disk.check()
 
 
 @contextmanager
@@ -111,18 +158,16 @@ def created(path: Path, **options: Any) -> Iterator[tuple[h5py.File, Callable[[]
         path: of the file.
         options: of `h5py.File`.
     """
-    with _Disk(path) as disk:
-        with h5py.File(disk, "w", **options) as file:
-            yield file, disk.check
-        disk.check()
+    with _opened(path, **options) as (file, disk):
+        yield file, disk.check
 
 
 @contextmanager
 def open_writer(path: Path) -> Iterator[_Writer]:
     """Write vectors to an HDF5 file, sentence by sentence."""
     # the newest layout of the file lets an attribute hold the tokens of a very long sentence
-    with created(path, libver="latest") as (file, check):
-        writer = _Writer(file, check)
+    with file_beside(path) as index, _opened(path, libver="latest") as (file, disk):
+        writer = _Writer(file, disk, index)
         yield writer
         writer.close()
 
@@ -164,6 +209,15 @@ class _Reader:
         raise InputError(
             f"{self._path}: the tokens of {key!r} are no list of texts: were they written by something else?"
         )
+
+    def spans(self, key: str) -> list[tuple[int, int]] | None:
+        attributes = self._dataset(key).attrs
+        if _SPANS not in attributes:
+            return None
+        spans = attributes[_SPANS]
+        if isinstance(spans, np.ndarray) and spans.ndim == 2 and spans.shape[1] == 2 and spans.dtype.kind in "iu":
+            return [(start, end) for start, end in spans.tolist()]
+        raise InputError(f"{self._path}: the offsets of {key!r} are not those of its tokens: is it damaged?")
 
     def sentences(self) -> dict[str, str]:
         if _INDEX not in self._file:

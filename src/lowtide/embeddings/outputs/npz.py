@@ -1,4 +1,7 @@
-"""Vectors as a NumPy archive: array ``"i"`` per sentence from 0, read with ``numpy.load``."""
+"""Vectors as a NumPy archive: array ``"i"`` per sentence from 0, read with ``numpy.load``.
+
+The list of its arrays, some hundred bytes each, is held in memory until the end: that is the format.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,23 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowtide.embeddings.base import Vectors
+from lowtide.embeddings.outputs.base import EmbeddedSentence
+from lowtide.embeddings.outputs.keys import storable, twice
 from lowtide.errors import InputError
-from lowtide.text.tokenize import Sentence
 
 
 class _Writer:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
 
-    def write(self, key: str, sentence: Sentence, vectors: Vectors) -> None:
-        name = f"{key}.npy"
+    def write(self, sentence: EmbeddedSentence) -> None:
+        name = f"{storable(sentence.key)}.npy"
         if name in self._archive.NameToInfo:
-            raise InputError(f"{key} stands twice: keys by line never do")
+            raise twice(sentence.key)
         # written one by one, as numpy.savez would have all arrays in memory; a name alone as the
         # entry has no date in it, so that equal vectors make equal files
         with self._archive.open(name, "w", force_zip64=True) as entry:
-            np.lib.format.write_array(entry, np.ascontiguousarray(vectors), allow_pickle=False)
+            np.lib.format.write_array(entry, np.ascontiguousarray(sentence.vectors), allow_pickle=False)
 
 
 @contextmanager
@@ -86,6 +89,9 @@ class _Reader:
             yield _Stored(self._path, entry, info)
 
     def tokens(self, key: str) -> None:
+        """There are none in an archive."""
+
+    def spans(self, key: str) -> None:
         """There are none in an archive."""
 
     def sentences(self) -> dict[str, str]:
