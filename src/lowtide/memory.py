@@ -1,4 +1,4 @@
-"""What a long training holds, and how it keeps from holding more and more."""
+"""What a long work holds, and how it keeps from holding more and more."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FreeMemory:
     """Gives freed memory back to the system now and then.
 
     Batches have a different number of types and positions each, so what one step frees rarely fits
-    the next: without this, a training of hours holds several times what any step needs.
+    the next: without this, a work of hours holds several times what any step needs.
     """
 
     def __init__(self) -> None:

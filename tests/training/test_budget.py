@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lowtide.errors import InputError
-from lowtide.training.budget import Budget, format_bytes, format_seconds
+from lowtide.training.budget import Budget
 
 
 @pytest.mark.parametrize(("time", "seconds"), [("90s", 90), ("20m", 1200), ("1.5h", 5400), ("2d", 172800)])
@@ -41,18 +41,3 @@ def test_two_budgets_are_refused() -> None:
 
 def test_no_budget_leaves_the_choice_to_the_corpus() -> None:
     assert (Budget().seconds, Budget().num_tokens) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "0 s"), (59, "59 s"), (60, "1 min"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (90000, "1 d 1 h")],
-)
-def test_seconds_are_written_for_people(seconds: float, text: str) -> None:
-    assert format_seconds(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("number", "text"), [(12, "12 bytes"), (12_000, "12.0 kB"), (3.4e6, "3.4 MB"), (2e9, "2.0 GB")]
-)
-def test_bytes_are_written_for_people(number: float, text: str) -> None:
-    assert format_bytes(number) == text

@@ -18,7 +18,7 @@ from lowtide.training.trainer import Trainer
 from lowtide.weights.native import load_model
 from scenario import BUDGET, pretrain_mini, use_mini_preset, write_corpus
 
-_FILES = ["model.safetensors", "softmax.safetensors", "vocabulary.txt", "config.json"]
+_FILES = ["model.safetensors", "softmax.safetensors", "calibration.safetensors", "vocabulary.txt", "config.json"]
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +117,7 @@ _MOMENTS = {
     "while a checkpoint is written": "kill_in(checkpoint, 'save_tensors', 9, half_a_checkpoint)",
     "while the best state is written": "kill_in(native, 'save_file', 6, half_a_file)",
     "while the log is written": "kill_in(trainer.Trainer, '_log', 30, half_a_line)",
+    "before the model is calibrated": "kill_in(pretrain, '_calibrate', 1, nothing)",
     "while the model is written": "kill_in(pretrain, 'save_model', 1, nothing)",
     "before the work is removed": "kill_in(pretrain, 'remove_work', 1, nothing)",
     "in the first step": "kill_at(0)",

@@ -31,6 +31,8 @@ class Comparison:
     """One (words, words) matrix a layer; layer 0 is before any context."""
     mix: Matrix
     """(words, words), of the mean of all layers."""
+    is_calibrated: bool = False
+    """Whether every layer was calibrated."""
 
     def matrices(self) -> dict[str, Matrix]:
         """All of them, by name, from the lowest rung up."""
@@ -48,20 +50,22 @@ def layer_name(name: str, ui: UI | None = None) -> str:
     return say("layer 0: before any context", ui) if number == "0" else say("layer {number}", ui, number=number)
 
 
-def compare(elmo: Elmo, sentences: Sequence[str | Sentence]) -> Comparison:
+def compare(elmo: Elmo, sentences: Sequence[str | Sentence], *, calibrated: bool = False) -> Comparison:
     """How like each other the marked words are, at every layer.
 
     Args:
         elmo: the model.
         sentences: each with one word in brackets, see `Elmo.embed_word`.
+        calibrated: whether every layer is calibrated first, see `Elmo.embed`.
 
     Raises:
         InputError: if there are fewer than two, or one is not marked.
+        ModelError: if the model has no calibration and one is asked for.
     """
     if len(sentences) < 2:
         raise InputError("compare wants at least two sentences with a word in [brackets]")
     marked = [parse_marked(sentence, elmo.tokenizer) for sentence in sentences]
-    vectors = marked_vectors(elmo, marked)  # (words, layers, width)
+    vectors = marked_vectors(elmo, marked, calibrated=calibrated)  # (words, layers, width)
     types = [sentence.tokens[sentence.first : sentence.last] for sentence in marked]
     return Comparison(
         sentences=marked,
@@ -69,12 +73,13 @@ def compare(elmo: Elmo, sentences: Sequence[str | Sentence]) -> Comparison:
         one_hot=np.array([[float(a == b) for b in types] for a in types]),
         layers=[cosines(vectors[:, layer]) for layer in range(vectors.shape[1])],
         mix=cosines(vectors.mean(axis=1)),
+        is_calibrated=calibrated,
     )
 
 
-def marked_vectors(elmo: Elmo, marked: Sequence[MarkedSentence]) -> Vectors:
+def marked_vectors(elmo: Elmo, marked: Sequence[MarkedSentence], *, calibrated: bool = False) -> Vectors:
     """The vectors of marked words at every layer: (words, layers, width); of several tokens, their mean."""
-    layers = elmo.embed_iter((sentence.tokens for sentence in marked), layers="all")
+    layers = elmo.embed_iter((sentence.tokens for sentence in marked), layers="all", calibrated=calibrated)
     return np.stack([v[:, m.first : m.last].mean(axis=1) for v, m in zip(layers, marked, strict=True)])
 
 

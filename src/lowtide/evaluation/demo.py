@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from lowtide.amounts import format_seconds
 from lowtide.embeddings.language_model import Guess
 from lowtide.embeddings.loading import load, shipped_model
 from lowtide.errors import InputError
@@ -15,7 +16,7 @@ from lowtide.evaluation.story_report import report_page, story_json
 from lowtide.files import explained, remove, write_json, write_text
 from lowtide.messages import UI, say
 from lowtide.training import pretrain
-from lowtide.training.budget import Budget, format_seconds
+from lowtide.training.budget import Budget
 
 _OURS = ".lowtide-demo"
 

@@ -7,7 +7,30 @@ from typing import Any
 
 from lowtide.config import to_json
 from lowtide.embeddings.elmo import Elmo
-from lowtide.messages import say
+from lowtide.errors import ModelError
+from lowtide.messages import say, translated
+
+
+@dataclass(frozen=True)
+class CalibrationFacts:
+    """What a calibration is of, and what it does."""
+
+    num_tokens: int
+    num_removed: int
+    """Principal components that are taken off."""
+    cosine_before: list[float]
+    """By layer: the mean cosine of two random tokens."""
+    cosine_after: list[float]
+    cosines: str
+    """Both, for reading."""
+
+    def line(self) -> str:
+        """For reading."""
+        return say(
+            "calibration {tokens:,} tokens; mean cosine of two random ones by layer, before and after: {cosines}",
+            tokens=self.num_tokens,
+            cosines=self.cosines,
+        )
 
 
 @dataclass(frozen=True)
@@ -29,6 +52,9 @@ class Inspection:
     """None if the model has no vocabulary."""
     has_softmax: bool
     checksum: str
+    calibration: CalibrationFacts | None
+    calibration_fault: str | None
+    """Why the one that lies there cannot be used."""
     config: dict[str, Any]
     card: str
     """What its makers say of it, or nothing."""
@@ -50,7 +76,13 @@ class Inspection:
             ),
             self._vocabulary_line(),
             say("checksum    {checksum}", checksum=self.checksum),
+            self._calibration_line(),
         ]
+
+    def _calibration_line(self) -> str:
+        if self.calibration_fault is not None:
+            return say("calibration cannot be used: {fault}", fault=translated(self.calibration_fault))
+        return say("calibration none") if self.calibration is None else self.calibration.line()
 
     def _vocabulary_line(self) -> str:
         if self.vocabulary_size is None:
@@ -68,6 +100,7 @@ def inspect(elmo: Elmo) -> Inspection:
     stored = elmo.stored
     tokenizer = stored.config.tokenizer
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in stored.bilm.named_children()}
+    calibration, fault = _calibration(elmo)
     return Inspection(
         path=str(stored.path),
         format=stored.format,
@@ -81,6 +114,19 @@ def inspect(elmo: Elmo) -> Inspection:
         vocabulary_size=None if stored.words is None else len(stored.words),
         has_softmax=stored.read_softmax is not None,
         checksum=elmo.checksum,
+        calibration=calibration,
+        calibration_fault=fault,
         config=to_json(stored.config),
         card=stored.card,
     )
+
+
+def _calibration(elmo: Elmo) -> tuple[CalibrationFacts | None, str | None]:
+    try:
+        found = elmo.calibration
+    except ModelError as error:
+        return None, str(error)
+    if found is None:
+        return None, None
+    before, after = ([round(c, 4) for c in cosines.tolist()] for cosines in (found.cosine_before, found.cosine_after))
+    return CalibrationFacts(found.num_tokens, found.num_removed, before, after, found.cosines()), None

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from lowtide import pictures
+from lowtide.amounts import format_seconds
 from lowtide.embeddings.inputs import MarkedSentence
 from lowtide.embeddings.language_model import Guess
 from lowtide.evaluation.comparison import Comparison, layer_name
 from lowtide.evaluation.story import LanguageStory, WordStory, your_turn
 from lowtide.messages import UI, say
-from lowtide.training.budget import format_seconds
 
 _AROUND = 4
 """Tokens shown on either side of a marked word."""
@@ -48,7 +48,12 @@ def report_page(stories: Sequence[LanguageStory], shipped: Sequence[Comparison],
 def comparison_page(found: Comparison, *, ui: UI) -> str:
     """A page with the similarity of some marked words at every layer."""
     words = ", ".join(dict.fromkeys(sentence.word for sentence in found.sentences))
-    lead = say("Cosines of the marked words, layer by layer.", ui)
+    lead = say(
+        "Cosines of the marked words, layer by layer; every layer is calibrated."
+        if found.is_calibrated
+        else "Cosines of the marked words, layer by layer.",
+        ui,
+    )
     return pictures.page(words, [_comparison(found, ui)], language=ui, lead=lead)
 
 

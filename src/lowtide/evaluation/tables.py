@@ -21,6 +21,8 @@ def print_comparison(found: Comparison) -> None:
         unseen = "" if found.is_known[number - 1] else "   " + say("(not in the vocabulary)")
         before, after = sentence.tokens[: sentence.first], sentence.tokens[sentence.last :]
         console.print(f"{number}  {' '.join(before)} [{sentence.word}] {' '.join(after)}{unseen}", markup=False)
+    if found.is_calibrated:
+        console.print(say("every layer is calibrated"))
     for name, matrix in found.matrices().items():
         console.print(layer_name(name), style="italic", highlight=False)
         table = Table(box=None)

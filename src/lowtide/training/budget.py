@@ -59,21 +59,3 @@ class Budget:
         if number < 1:
             raise InputError(f"cannot read the number of tokens {self.tokens!r}: expected something like 50M, 200k")
         return number
-
-
-def format_seconds(seconds: float) -> str:
-    """``8 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
-    whole = round(seconds)
-    for size, unit, smaller, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {unit}" + (f" {rest} {small}" if rest else "")
-    return f"{whole} s"
-
-
-def format_bytes(number: float) -> str:
-    """``12 kB``, ``3.4 MB``, ``1.2 GB``, in powers of ten."""
-    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number:.0f} bytes"

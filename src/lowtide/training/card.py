@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from lowtide.amounts import format_seconds
+from lowtide.embeddings.calibration import Calibration
 from lowtide.embeddings.language_model import Perplexity
 from lowtide.text.shards import CorpusCounts
-from lowtide.training.budget import format_seconds
 from lowtide.training.checkpoint import Position
 from lowtide.training.settings import Settings
 
@@ -19,6 +20,7 @@ def write_card(
     num_truncated: int,
     perplexity: Perplexity | None,
     unigram: float | None,
+    calibration: Calibration | None,
     num_parameters: int,
 ) -> str:
     """The text of ``README.md``.
@@ -32,6 +34,7 @@ def write_card(
         num_truncated: types that did not fit their row of characters.
         perplexity: of the held-out text (of about its first million tokens); None if there is none.
         unigram: perplexity of the unigram model there.
+        calibration: as it was fitted; None if there was too little text.
         num_parameters: of the biLM.
     """
     tokenizer = counts.tokenizer
@@ -46,6 +49,12 @@ Held-out perplexity (full softmax, per token, one boundary a sentence counted, u
 | forward | backward | mean | unigram model | targets | unknown |
 |---|---|---|---|---|---|
 | {perplexity.forward:.1f} | {perplexity.backward:.1f} | {perplexity.mean:.1f} | {unigram:.1f} | {perplexity.num_targets:,} | {perplexity.unknown_rate:.2%} |"""
+    calibrated = "none: too little text"
+    if calibration is not None:
+        calibrated = (
+            f"fitted to {calibration.num_tokens:,} tokens; mean cosine of two random ones by layer, "
+            f"before and after: {calibration.cosines()}"
+        )
     return f"""# {name}
 
 A bidirectional language model (ELMo) trained with lowtide, preset `{settings.preset}`, {num_parameters / 1e6:.1f} M parameters.
@@ -68,6 +77,7 @@ elmo.embed("...")  # a vector for every token
 | training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)}, {settings.num_threads} threads, {settings.device}, {settings.dtype} |
 | state | {"carried from sentence to sentence within a document" if settings.documents else "zero at every sentence"} |
 | best state | step {position.best_step:,} |
+| calibration | {calibrated} |
 
 {measured}
 

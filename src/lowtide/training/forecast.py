@@ -7,9 +7,9 @@ import statistics
 import time
 from dataclasses import dataclass
 
+from lowtide.amounts import format_bytes, format_seconds
 from lowtide.messages import say
-from lowtide.training.budget import format_bytes, format_seconds
-from lowtide.training.memory import FreeMemory, peak_memory
+from lowtide.memory import FreeMemory, peak_memory
 from lowtide.training.settings import Settings
 from lowtide.training.trainer import Trainer
 

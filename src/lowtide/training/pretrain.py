@@ -9,13 +9,15 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from lowtide.amounts import format_seconds
 from lowtide.config import from_json, to_json
+from lowtide.embeddings.calibration import LEAST_TOKENS, MAX_TOKENS, Calibration
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.language_model import unigram_perplexity
 from lowtide.files import write_json, write_text
 from lowtide.text.corpus import Lines
 from lowtide.text.tokenize import TokenizerName
-from lowtide.training.budget import Budget, format_seconds
+from lowtide.training.budget import Budget
 from lowtide.training.card import write_card
 from lowtide.training.folder import begin_work, has_begun, remove_work, reserved, work_of
 from lowtide.training.forecast import Forecast
@@ -23,10 +25,14 @@ from lowtide.training.planning import TrainOptions, plan
 from lowtide.training.reading import TextOptions, TrainingText, open_text, read_text
 from lowtide.training.settings import Settings
 from lowtide.training.trainer import Trainer
-from lowtide.weights.native import CONFIG, VOCABULARY, read_config, save_model
-from lowtide.weights.stored import FORMAT_VERSION, ModelConfig
+from lowtide.weights.native import CALIBRATION, CONFIG, NAME, VOCABULARY, read_config, save_model
+from lowtide.weights.stored import FORMAT_VERSION, ModelConfig, StoredModel
 
 log = logging.getLogger("lowtide")
+
+_CALIBRATED_SHARE = 0.05
+"""Of the tokens that training reads; a token is embedded in a third of the time that it is learnt from in."""
+_LEAST_CALIBRATED = 10_000
 
 
 def pretrain(
@@ -197,6 +203,7 @@ def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
     trainer.restore_best()
     perplexity = trainer.perplexity(text.held_out) if text.held_out else None
     unigram = unigram_perplexity(text.vocabulary, text.held_out) if text.held_out else None
+    calibration = _calibrate(trainer, text, out)
     card = write_card(
         out.resolve().name,
         settings,
@@ -206,6 +213,7 @@ def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
         num_truncated=text.num_truncated,
         perplexity=perplexity,
         unigram=unigram,
+        calibration=calibration,
         num_parameters=sum(parameter.numel() for parameter in trainer.bilm.parameters()),
     )
     write_text(out / "README.md", card)
@@ -234,3 +242,15 @@ def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
         f"{len(text.vocabulary) - 3:,}",
         settings.min_count,
     )
+
+
+def _calibrate(trainer: Trainer, text: TrainingText, out: Path) -> Calibration | None:
+    """Fit a calibration to the text that was trained on and lay it down; a function of model and text alone."""
+    if text.num_train_tokens < LEAST_TOKENS:
+        return None
+    stored = StoredModel(out, NAME, _model_config(trainer.settings, text), trainer.bilm.eval(), text.vocabulary)
+    elmo = Elmo(stored, device=trainer.settings.device)
+    num_tokens = min(MAX_TOKENS, max(_LEAST_CALIBRATED, int(_CALIBRATED_SHARE * trainer.settings.budget_tokens)))
+    calibration = elmo.fit_calibration(text.sample(num_tokens), max_tokens=num_tokens)
+    calibration.save(out / CALIBRATION)
+    return calibration

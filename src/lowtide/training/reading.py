@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lowtide.config import from_json, to_json
+from lowtide.embeddings.sampling import STRETCH
 from lowtide.errors import InputError
 from lowtide.files import read_json, write_json
 from lowtide.progress import progress
@@ -29,6 +34,8 @@ MAX_VALID_TOKENS = 10_000
 _MAX_HELD_OUT_TOKENS = 100_000
 """Held in memory, whatever the size of the corpus."""
 _LANGUAGE_SAMPLE = 2000
+_GOLDEN_RATIO = 0.6180339887498949
+"""The fractions of its multiples fill the interval from 0 to 1 evenly, and have no period."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,24 @@ class TrainingText:
     def valid(self) -> list[Document]:
         """The part of the held-out text that is looked at during training."""
         return _spread(self.held_out, MAX_VALID_TOKENS)
+
+    def sample(self, num_tokens: int) -> list[Document]:
+        """Documents from all over the text that is trained on, of about so many tokens; the same ones each time.
+
+        A corpus is ordered by its subjects, so its beginning tells little of the rest. From each of equal parts one
+        sentence is taken, or one stretch of a document, each time at another place of its part: no period that the
+        text may have is met.
+        """
+        length = STRETCH if self.documents else 1
+        num_stretches = -(-self.counts.num_sentences // length)
+        num_parts = math.ceil(num_stretches * min(1.0, num_tokens / max(1, self.num_train_tokens)))
+        parts = np.arange(num_parts)
+        places = (parts + parts * _GOLDEN_RATIO % 1) * num_stretches / num_parts
+        starts = np.unique(places.astype(np.int64)) * length
+        numbers = (starts[:, None] + np.arange(length)).reshape(-1)
+        numbers = numbers[(numbers < self.counts.num_sentences) & ~np.isin(numbers, self.prepared.held_out)]
+        documents = _read_documents(self.prepared, numbers, is_carried=self.documents)
+        return [document[at : at + STRETCH] for document in documents for at in range(0, len(document), STRETCH)]
 
 
 def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -> TrainingText:
@@ -189,9 +214,15 @@ def _cut(valid: Path, options: TextOptions, tokenizer: Tokenizer) -> Sequence[Do
 
 def _held_out(prepared: PreparedCorpus, *, is_carried: bool) -> list[Document]:
     """What training never sees, or a spread of it."""
-    numbers = prepared.held_out
-    stretches = prepared.document_stretches(numbers) if is_carried else list(numbers[:, None])
     every = max(1, -(-prepared.counts.num_held_out_tokens // _MAX_HELD_OUT_TOKENS))
+    return _read_documents(prepared, prepared.held_out, is_carried=is_carried, every=every)
+
+
+def _read_documents(
+    prepared: PreparedCorpus, numbers: NDArray[np.integer], *, is_carried: bool, every: int = 1
+) -> list[Document]:
+    """Sentences with rising numbers, those of a document together if the state is carried; every so manieth of them."""
+    stretches = prepared.document_stretches(numbers) if is_carried else list(numbers[:, None])
     chosen = [stretch.tolist() for stretch in stretches[::every]]
     sentences = iter(prepared.read_sentences(itertools.chain.from_iterable(chosen)))
     return [list(itertools.islice(sentences, len(stretch))) for stretch in chosen]

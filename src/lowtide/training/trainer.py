@@ -34,7 +34,7 @@ from lowtide.training.checkpoint import (
     save_checkpoint,
 )
 from lowtide.training.interrupts import interrupts_deferred
-from lowtide.training.memory import FreeMemory
+from lowtide.memory import FreeMemory
 from lowtide.training.optimisation import (
     clip_gradients,
     make_optimizers,

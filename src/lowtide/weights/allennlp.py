@@ -289,8 +289,9 @@ def write(folder: Path, model: StoredModel) -> None:
     """Write a model as a published pair, for code that reads those.
 
     The forget bias of 1 that the old readers add is taken off where our file holds it, which may cost the last bit of
-    a bias. The softmax is left out, as the pair has no place for it, and that is said. What raw text is cut with, and
-    whether the state is carried through documents, stand in the options under ``lowtide``, which others pass over.
+    a bias. The softmax and the calibration are left out, as the pair has no place for them, and that is said. What raw
+    text is cut with, and whether the state is carried through documents, stand in the options under ``lowtide``, which
+    others pass over.
 
     Raises:
         ModelError: if the network is none that the pair can hold.
@@ -326,6 +327,8 @@ def write(folder: Path, model: StoredModel) -> None:
     write_json(folder / OPTIONS, {**options_from_config(bilm.config), _OWN_KEY: to_json(own)})
     if model.read_softmax is not None:
         log.info("left out    the softmax: %s has no place for it", NAME)
+    if model.calibration is not None:
+        log.info("left out    the calibration: %s has no place for it", NAME)
 
 
 def _line_of(words: Vocabulary, index: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from lowtide.weights.stored import StoredModel
 def _write_native(folder: Path, model: StoredModel) -> None:
     softmax = None if model.read_softmax is None else model.load_softmax()
     native.save_model(folder, model.config, model.words, model.bilm, softmax, model.letters)
+    if model.calibration is not None:
+        shutil.copyfile(model.calibration, folder / native.CALIBRATION)
     source = "" if model.format == native.NAME else f"Converted from {model.path.name} ({model.format}).\n\n"
     write_text(folder / native.CARD, source + model.card)
 

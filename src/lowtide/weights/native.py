@@ -1,14 +1,15 @@
 """Our own model folder.
 
-=======================  =====================================================================
-``config.json``          `ModelConfig`
-``model.safetensors``    the biLM, parameter names as in `lowtide.model`, float32
-``vocabulary.txt``       what the softmax can predict, and the symbols of a small alphabet
-``letters.txt``          one a line, for models that read the letters of a dictionary and not bytes
-``softmax.safetensors``  ``weight`` and ``bias``; wanted for guesses and perplexity only
-``README.md``            the card
-``training.jsonl``       the log
-=======================  =====================================================================
+===========================  =====================================================================
+``config.json``              `ModelConfig`
+``model.safetensors``        the biLM, parameter names as in `lowtide.model`, float32
+``vocabulary.txt``           what the softmax can predict, and the symbols of a small alphabet
+``letters.txt``              one a line, for models that read the letters of a dictionary and not bytes
+``softmax.safetensors``      ``weight`` and ``bias``; wanted for guesses and perplexity only
+``calibration.safetensors``  what its vectors are like over a text: `lowtide.embeddings.calibration`
+``README.md``                the card
+``training.jsonl``           the log
+===========================  =====================================================================
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ MODEL = "model.safetensors"
 VOCABULARY = "vocabulary.txt"
 LETTERS = "letters.txt"
 SOFTMAX = "softmax.safetensors"
+CALIBRATION = "calibration.safetensors"
 CARD = "README.md"
 
 
@@ -125,7 +127,7 @@ def load_model(folder: Path) -> StoredModel:
     letters = _load_letters(folder, config)
     bilm = blank_network(config.bilm, config.trunk)
     load_tensors(folder / MODEL, bilm)
-    card = folder / CARD
+    card, calibration = folder / CARD, folder / CALIBRATION
     return StoredModel(
         folder,
         NAME,
@@ -135,6 +137,7 @@ def load_model(folder: Path) -> StoredModel:
         letters,
         functools.partial(_load_softmax, folder, len(vocabulary), config) if has_softmax and vocabulary else None,
         card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+        calibration if calibration.is_file() else None,
     )
 
 

@@ -57,6 +57,8 @@ class StoredModel:
     """Reads the output layer, the largest matrix, which only guesses and perplexity want; None if there is none."""
     card: str = ""
     """What its makers say of it."""
+    calibration: Path | None = None
+    """The file of its calibration, if it has one."""
 
     @cached_property
     def spelling(self) -> Spelling:
