@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
@@ -9,12 +10,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from lowtide.model import CharCNNConfig, LSTMConfig
+from lowtide.model.products import Dtype
 
 RESULTS = Path(__file__).parent / "results"
 LIMIT_ROWS = (64, 128, 512)
@@ -60,31 +64,76 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def limit(*, seconds: float = 0.3) -> dict[str, float]:
-    """The best float32 matrix-product rate of every installed library, in GFLOP/s.
+def limit(dtype: Dtype = "float32", *, seconds: float = 0.3) -> dict[str, float]:
+    """The best matrix-product rate of every installed library at a dtype, in GFLOP/s.
 
     (rows x 512) times (512 x 16384), the recurrent product of the original ELMo, at 64, 128 and
-    512 rows; with as many threads as torch is set to.
+    512 rows; with as many threads as torch is set to. A library that cannot do it here is left out.
     """
     best: dict[str, float] = {}
     depth, width = LIMIT_SHAPE
     for rows in LIMIT_ROWS:
-        x, weight = torch.randn(rows, depth), torch.randn(width, depth)
-        flops = 2 * rows * depth * width
-        ways: dict[str, Callable[[], object]] = {"torch (MKL)": partial(torch.mm, x, weight.t())}
-        if torch.backends.mkldnn.is_available():
-            packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-            linear = torch.ops.mkldnn._linear_pointwise
-            ways["torch (oneDNN, packed)"] = partial(linear, x, packed, None, "none", [], "")
-        if torch.get_num_threads() == (os.cpu_count() or 1):  # NumPy cannot be told how many
-            ways["numpy"] = partial(np.matmul, x.numpy(), np.ascontiguousarray(weight.numpy().T))
-        for name, way in ways.items():
-            way()
+        x, weight = torch.randn(rows, depth), torch.randn(width, depth) / depth**0.5
+        for name, way in _ways(dtype, x, weight):
+            try:
+                way()
+            except RuntimeError:  # the processor lacks what it wants
+                continue
             times = [seconds_of(way)]
             while sum(times) < seconds:
                 times.append(seconds_of(way))
-            best[name] = max(best.get(name, 0.0), flops / statistics.median(times) / 1e9)
+            best[name] = max(best.get(name, 0.0), 2 * rows * depth * width / statistics.median(times) / 1e9)
     return best
+
+
+def _ways(dtype: Dtype, x: torch.Tensor, weight: torch.Tensor) -> Iterator[tuple[str, Callable[[], object]]]:
+    """How a product can be had, by library. What takes long to begin stands in the generator, not in the way."""
+    dnn, quantized = torch.ops.mkldnn, torch.ops.quantized
+    if dtype == "int8":
+        scale = float(weight.abs().max()) / 127
+        ints = torch.quantize_per_channel(
+            weight, torch.full((len(weight),), scale), torch.zeros(len(weight), dtype=torch.int64), 0, torch.qint8
+        )
+        for engine in ("x86", "fbgemm", "onednn"):
+            if engine in torch.backends.quantized.supported_engines:
+                torch.backends.quantized.engine = engine
+                yield (
+                    f"torch ({engine}, dynamic)",
+                    partial(quantized.linear_dynamic, x, quantized.linear_prepack(ints, None)),
+                )
+        return
+    cast = x.bfloat16() if dtype == "bfloat16" else x
+    held = weight.to(cast.dtype)
+    yield f"torch ({'oneDNN' if dtype == 'bfloat16' else 'MKL'})", partial(torch.mm, cast, held.t())
+    with contextlib.suppress(RuntimeError):  # no such product on this processor
+        packed = dnn._reorder_linear_weight(held, len(x))
+        yield "torch (oneDNN, packed)", partial(dnn._linear_pointwise, cast, packed, None, "none", [], "")
+    if dtype == "bfloat16":
+        half = quantized.linear_prepack_fp16(weight, None)
+        yield "torch (FBGEMM, 16-bit weights)", partial(quantized.linear_dynamic_fp16, x, half)
+    elif torch.get_num_threads() == (os.cpu_count() or 1):  # NumPy cannot be told how many
+        yield "numpy", partial(np.matmul, x.numpy(), np.ascontiguousarray(weight.numpy().T))
+
+
+def lstm_flop(sizes: LSTMConfig) -> float:
+    """Floating-point operations of a token in the LSTMs of both directions: products only."""
+    gates = 4 * sizes.cell_width
+    projection = sizes.cell_width * sizes.state_width if sizes.is_projected else 0
+    return 2 * 2 * sizes.num_layers * (sizes.width * gates + sizes.state_width * gates + projection)
+
+
+def type_flop(network: CharCNNConfig | None, width: int, places: int = 12) -> float:
+    """Floating-point operations of a type in the character network.
+
+    Args:
+        network: its sizes.
+        width: of the vector that comes out.
+        places: of a word of ten letters: what is behind it is left out.
+    """
+    if network is None:
+        return 0.0
+    convolutions = sum(places * chars * network.embedding_width * count for chars, count in network.filters)
+    return 2 * (convolutions + 2 * network.num_highways * network.num_filters**2 + network.num_filters * width)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -29,7 +29,7 @@ FRESH = 100
 """One token in so many is fresh."""
 
 
-def write_corpus(text: Path, path: Path, megabytes: int) -> int:
+def write_corpus(text: Path, path: Path, megabytes: float) -> int:
     """Write a corpus; returns how many fresh types are in it."""
     lines: list[str] = []
     size = 0

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import torch
-from common import LIMIT_ROWS, LIMIT_SHAPE, limit, spread, table, write_result
+from common import LIMIT_ROWS, LIMIT_SHAPE, limit, lstm_flop, spread, table, type_flop, write_result
 
 from lowtide.model import BiLM
 from lowtide.training.planning import TrainOptions, settle
@@ -35,22 +35,9 @@ def flop_per_token(settings: Settings, types_per_token: float) -> float:
     Products only: both directions of the LSTM, the softmax as it is trained, and the character
     network as often as a new type comes in a batch.
     """
-    sizes = settings.bilm.lstm
-    gates = 4 * sizes.cell_width
-    projection = sizes.cell_width * sizes.state_width if sizes.is_projected else 0
-    layer = sizes.width * gates + sizes.state_width * gates + projection
-    softmax = (settings.num_samples or settings.vocabulary_size) * sizes.state_width
-    return 2 * (2 * sizes.num_layers * layer + 2 * softmax + types_per_token * _products_per_type(settings))
-
-
-def _products_per_type(settings: Settings) -> float:
-    network = settings.bilm.char_cnn
-    if network is None:
-        return 0.0
-    num_filters = sum(count for _, count in network.filters)
-    places = 12  # of a word of ten letters: what is behind it is dropped
-    convolutions = sum(places * width * network.embedding_width * count for width, count in network.filters)
-    return convolutions + 2 * network.num_highways * num_filters**2 + num_filters * settings.bilm.lstm.width
+    softmax = 4 * (settings.num_samples or settings.vocabulary_size) * settings.bilm.lstm.state_width
+    characters = type_flop(settings.bilm.char_cnn, settings.bilm.lstm.width)
+    return lstm_flop(settings.bilm.lstm) + softmax + types_per_token * characters
 
 
 class Run:

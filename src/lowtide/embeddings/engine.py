@@ -1,55 +1,237 @@
-"""Many documents through an encoder: grouped by length, answered in the order they came."""
+"""Many documents through a network: grouped by length, answered in the order they came."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
 
 from lowtide.embeddings.base import Vectors
-from lowtide.embeddings.encoder import Encoder, measuring, sentence_places
+from lowtide.embeddings.encoder import Encoder, sentence_places
+from lowtide.embeddings.engine_sizes import Sizes, sizes_of, sizes_within
 from lowtide.embeddings.layers import Reduction
+from lowtide.embeddings.readers import PackedReader, Piece, PlainReader, Reader
+from lowtide.errors import InputError
+from lowtide.model import BiLM
+from lowtide.model.products import Dtype, kernel_for
 from lowtide.text.batches import Document, group_by_length, num_positions
+
+log = logging.getLogger("lowtide")
 
 MAX_POSITIONS = 4096
 """Positions of one batch."""
 WINDOW_POSITIONS = 64 * 1024
 """Positions looked at together: enough to find documents of like length, little enough to hold."""
+_LONGEST_ROW = 512
+"""Documents that are longer stand in one batch nevertheless, which is then read in pieces."""
+_LEAST_POSITIONS = 64
+"""Of a batch: where there is no memory for this, there is none for anything."""
 
 
-def embed_stream(encoder: Encoder, documents: Iterable[Document], reduction: Reduction) -> Iterator[Vectors]:
-    """One array a sentence, in order, with a window of them in memory.
+class Engine:
+    """Embeds documents, window by window.
+
+    What a window holds is a function of the documents alone, and a window is computed without a look at any other:
+    so windows can be left out, shared among processes, and computed once more, with the same numbers each time.
 
     Args:
         encoder: on its device.
-        documents: lists of sentences; the state is carried from one to the next. A sentence that
-            stands alone is a document of one.
-        reduction: what to make of the layers.
+        dtype: of the products of the recurrence: see `lowtide.model.products`.
+        sizes: how much is held at once; None: what is quick.
 
-    Yields:
-        (tokens, width), or (layers, tokens, width) if the reduction keeps the layers.
+    Raises:
+        InputError: if there is no such dtype, or it does not work here, or not for this network.
     """
-    for window in _windows(documents):
-        answers: dict[int, list[Vectors]] = {}
-        for group in group_by_length([num_positions(document) for document in window], MAX_POSITIONS):
-            with measuring(encoder):
-                states = encoder.read([window[number] for number in group])
-                reduced = reduction(states).float().cpu().numpy()  # (..., batch, positions, width)
-            for row, number in enumerate(group):
-                # copies, so that one short sentence does not keep its whole batch alive
-                answers[number] = [reduced[..., row, place, :].copy() for place in sentence_places(window[number])]
-        for number in range(len(window)):
-            yield from answers.pop(number)
 
+    def __init__(self, encoder: Encoder, *, dtype: Dtype = "float32", sizes: Sizes | None = None) -> None:
+        self._encoder = encoder
+        self.dtype = dtype
+        sizes = sizes or sizes_of(encoder.bilm, max_positions=MAX_POSITIONS, window_positions=WINDOW_POSITIONS)
+        self.max_positions = sizes.max_positions
+        self.window_positions = sizes.window_positions
+        self._cached_types = sizes.cached_types
+        kernel_for(dtype, self._device)
+        if dtype != "float32" and not isinstance(encoder.bilm, BiLM):
+            raise InputError(f"dtype {dtype!r} is for networks of two directions that never meet: use float32")
+        self._reader: Reader | None = None
+        self._packed_from: list[tuple[int, int]] = []
 
-def _windows(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    window: list[Document] = []
-    size = 0
-    for document in documents:
-        if not document:
-            continue
-        window.append(document)
-        size += num_positions(document)
-        if size >= WINDOW_POSITIONS:
+    @property
+    def _device(self) -> torch.device:
+        return next(self._encoder.parameters()).device
+
+    def limited_to(self, num_bytes: int) -> Engine:
+        """An engine for the same network with which this process stays within so many bytes.
+
+        Raises:
+            InputError: if that is not possible.
+        """
+        sizes = sizes_within(
+            self._encoder.bilm,
+            num_bytes,
+            least=_LEAST_POSITIONS,
+            quick=sizes_of(self._encoder.bilm, max_positions=MAX_POSITIONS, window_positions=WINDOW_POSITIONS),
+        )
+        return Engine(self._encoder, dtype=self.dtype, sizes=sizes)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides the last bits of a number, for who goes on with a work begun earlier."""
+        return {
+            "dtype": self.dtype,
+            "threads": torch.get_num_threads(),
+            "window_positions": self.window_positions,
+            **self._up_to_date().settings,
+        }
+
+    def windows(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
+        """Documents in windows, in order; documents without a sentence are left out."""
+        window: list[Document] = []
+        size = 0
+        for document in documents:
+            if not document:
+                continue
+            window.append(document)
+            size += num_positions(document)
+            if size >= self.window_positions:
+                yield window
+                window, size = [], 0
+        if window:
             yield window
-            window, size = [], 0
-    if window:
-        yield window
+
+    def embed(self, documents: Iterable[Document], reduction: Reduction) -> Iterator[Vectors]:
+        """As `embed_window`, of any number of documents, with a window of them in memory."""
+        for window in self.windows(documents):
+            yield from self.embed_window(window, reduction)
+
+    def embed_window(self, window: Sequence[Document], reduction: Reduction) -> Iterator[Vectors]:
+        """One array a sentence, in order.
+
+        Args:
+            window: lists of sentences; the state is carried from one to the next. A sentence that
+                stands alone is a document of one.
+            reduction: what to make of the layers.
+
+        Yields:
+            (tokens, width), or (layers, tokens, width) if the reduction keeps the layers.
+        """
+        if len(window) == 1:  # of any length: its sentences come out as they are ready
+            yield from self._embed_document(window[0], reduction)
+            return
+        answers: list[list[Vectors]] = [[] for _ in window]
+        lengths = [num_positions(document) for document in window]
+        for group in group_by_length(lengths, self.max_positions, longest=_LONGEST_ROW):
+            vectors = self._embed_group([window[number] for number in group], reduction)
+            for number, of_document in zip(group, vectors, strict=True):
+                answers[number] = of_document
+        for number in range(len(window)):
+            yield from answers[number]
+            answers[number] = []
+
+    def _embed_group(self, documents: Sequence[Document], reduction: Reduction) -> list[list[Vectors]]:
+        """One array a sentence of every document; where memory runs out, half of them at a time."""
+        if len(documents) == 1:
+            return [list(self._embed_document(documents[0], reduction))]
+        try:
+            answers = [_Sentences(document) for document in documents]
+            for piece in self._up_to_date().read(documents, self.max_positions):
+                reduced = _numpy(piece, reduction)
+                for row, sentences in enumerate(answers):
+                    sentences.take(reduced[..., row, :, :], piece.first)
+            return [sentences.ready for sentences in answers]
+        except (MemoryError, RuntimeError) as error:
+            self._halve(error)
+        half = len(documents) // 2
+        return self._embed_group(documents[:half], reduction) + self._embed_group(documents[half:], reduction)
+
+    def _embed_document(self, document: Document, reduction: Reduction) -> Iterator[Vectors]:
+        """One array a sentence; where memory runs out, in shorter pieces."""
+        num_given = 0
+        while True:
+            try:
+                sentences, num_ready = _Sentences(document), 0
+                for piece in self._up_to_date().read([document], self.max_positions):
+                    sentences.take(_numpy(piece, reduction)[..., 0, :, :], piece.first)
+                    for vectors in sentences.ready:
+                        num_ready += 1
+                        if num_ready > num_given:
+                            yield vectors
+                            num_given += 1
+                    sentences.ready.clear()
+                return
+            except (MemoryError, RuntimeError) as error:
+                self._halve(error)
+
+    def _halve(self, error: Exception) -> None:
+        """Go on with less at a time, if memory is what was missing."""
+        if not _is_out_of_memory(error) or self.max_positions <= _LEAST_POSITIONS:
+            raise error
+        self.max_positions //= 2
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        log.warning("out of memory; going on with batches of %s positions", f"{self.max_positions:,}")
+
+    def _up_to_date(self) -> Reader:
+        """What reads: packed anew if the network was trained since."""
+        weights = [(id(parameter), parameter._version) for parameter in self._encoder.parameters()]
+        if self._reader is None or weights != self._packed_from:
+            self._reader, self._packed_from = self._make_reader(), weights
+        return self._reader
+
+    def _make_reader(self) -> Reader:
+        first = next(self._encoder.parameters())
+        if not isinstance(self._encoder.bilm, BiLM) or first.dtype != torch.float32:
+            return PlainReader(self._encoder)
+        kernel = kernel_for(self.dtype, first.device)
+        cached_types = max(self._cached_types, self.max_positions)
+        return PackedReader(self._encoder, kernel, max_positions=self.max_positions, cached_types=cached_types)
+
+
+class _Sentences:
+    """The sentences of one document, put together from pieces of its columns."""
+
+    def __init__(self, document: Document) -> None:
+        self._places = deque(sentence_places(document))
+        self._begun: list[Vectors] = []
+        self.ready: list[Vectors] = []
+        """In memory of their own, so that no sentence keeps its whole batch alive."""
+
+    def take(self, vectors: Vectors, first: int) -> None:
+        """Take the next piece.
+
+        Args:
+            vectors: (..., positions, width); the first and the last belong to its neighbours.
+            first: which position of the row the first is.
+        """
+        start, end = first + 1, first + vectors.shape[-2] - 1
+        while self._places:
+            place = self._places[0]
+            part = vectors[..., max(place.start, start) - first : max(min(place.stop, end), start) - first, :]
+            if place.stop > end:
+                self._begun.append(part.copy())
+                return
+            self.ready.append(np.concatenate([*self._begun, part], axis=-2) if self._begun else part.copy())
+            self._begun.clear()
+            self._places.popleft()
+
+
+def _numpy(piece: Piece, reduction: Reduction) -> Vectors:
+    """What is made of the layers of a piece: (..., documents, positions, width)."""
+    with torch.inference_mode():
+        reduced: Vectors = reduction(piece.states).float().cpu().numpy()
+    return reduced
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether this is how PyTorch or NumPy say so."""
+    told = str(error).lower()
+    return (
+        isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        or "not enough memory" in told
+        or "can't allocate memory" in told
+        or "out of memory" in told
+    )

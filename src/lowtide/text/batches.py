@@ -110,17 +110,19 @@ def num_positions(document: Document) -> int:
     return sum(len(sentence) + 2 for sentence in document)
 
 
-def group_by_length(lengths: Sequence[int], max_positions: int) -> Iterator[list[int]]:
+def group_by_length(lengths: Sequence[int], max_positions: int, *, longest: int | None = None) -> Iterator[list[int]]:
     """Numbers of rows in groups of like length, each group within a budget of positions.
 
     Args:
         lengths: positions of every row.
         max_positions: rows times the longest row of a group, unless it is one row.
+        longest: rows that are longer are read in pieces, and count as much here.
     """
     order = sorted(range(len(lengths)), key=lambda number: lengths[number], reverse=True)
     group: list[int] = []
     for number in order:
-        if group and (len(group) + 1) * lengths[group[0]] > max_positions:
+        most = lengths[group[0]] if group else 0
+        if group and (len(group) + 1) * (most if longest is None else min(most, longest)) > max_positions:
             yield group
             group = []
         group.append(number)

@@ -42,6 +42,9 @@ class _ZstdFile(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        return self._file.fileno()
+
     def readinto(self, buffer: Any) -> int:
         while not self._left:
             raw = self._file.read(io.DEFAULT_BUFFER_SIZE)
