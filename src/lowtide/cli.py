@@ -32,6 +32,7 @@ app.add_typer(evaluate, name="evaluate")
 
 PresetName = Literal["auto", "tiny", "small", "medium", "original"]
 TokenizerChoice = Literal["words", "characters", "whitespace"]
+Dtype = Literal["float32", "bfloat16", "int8"]
 LinesChoice = Literal["auto", "sentence", "paragraph", "wrapped", "fasta"]
 Language = Literal["en", "zh"]
 
@@ -54,6 +55,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program 
 Ui = Annotated[
     Language,
     typer.Option(envvar="LOWTIDE_UI", callback=_speak, is_eager=True, help="The language of messages and pages."),
+]
+Calibrated = Annotated[
+    bool, typer.Option("--calibrated", help="Calibrate every layer first: cosines say more. See embed --calibrate.")
 ]
 Tokenized = Annotated[bool, typer.Option("--tokenized", help="The text is cut already: tokens stand between spaces.")]
 
@@ -119,10 +123,7 @@ def pretrain(
         if has_ended(out):
             tell("\n" + say("stopped; the training had ended, and the model is whole:  {out}", out=out))
             raise typer.Exit(130) from None
-        again = [argument for argument in sys.argv[1:] if argument != "--resume"]
-        command = f"lowtide {' '.join(map(_quoted, again))} --resume"
-        tell("\n" + say("stopped. Go on with:  {command}", command=command))
-        raise typer.Exit(130) from None
+        raise _stopped() from None
     if as_json:
         print_json({"out": str(out)})
 
@@ -130,13 +131,31 @@ def pretrain(
 @app.command(epilog="lowtide embed my-model corpus.txt --out vectors.h5 --layers all")
 def embed(
     model: Model,
-    text: Annotated[str, typer.Argument(metavar="INPUT", help="A text, one sentence a line; - is standard input.")],
-    out: Annotated[Path, typer.Option(help="The vector file: .h5 or .npz.")],
+    texts: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, folders, globs; - is standard input.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The vector file: .h5, .npz, .parquet, .safetensors; .mmap is a folder.")
+    ] = None,
     layers: Annotated[str, typer.Option(help="mix, all, top, average, sum, context, 0, 1, 2.")] = "mix",
     pool: Annotated[str | None, typer.Option(help="One vector a sentence: mean or max of its tokens.")] = None,
     keys: Annotated[
-        Literal["line", "id"], typer.Option(help="Sentences are called by number, or by FASTA id.")
+        Literal["line", "id"],
+        typer.Option(help="Sentences are called by number, or by id: of FASTA, or before a tab in every line."),
     ] = "line",
+    dtype: Annotated[
+        Dtype, typer.Option(help="Of the computation; the last two are quicker, and less exact.")
+    ] = "float32",
+    store: Annotated[
+        Literal["float32", "float16"] | None,
+        typer.Option(help="The type of the numbers in the file. [default: float32; .mmap: float16]"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what was stopped.")] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Compute one of N shares, 1/N to N/N; the last one to end puts all together."),
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="The most to hold at once: 4GB, 800MB.")
+    ] = None,
     encoding: Encoding = "utf-8",
     tokenized: Tokenized = False,
     tokenizer: CutBy = None,
@@ -145,25 +164,61 @@ def embed(
     stateful: Annotated[
         int | None, typer.Option(min=1, metavar="ROWS", help="Carry the state as old tools did, in batches of ROWS.")
     ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Fit a calibration to INPUT and store it with the model; no --out needed."),
+    ] = False,
+    calibrated: Calibrated = False,
     device: Device = "auto",
     ui: Ui = "en",
 ) -> None:
-    """Write the vectors of every token of a file. Line i, or FASTA record i, is sentence i; blank lines too."""
+    """Write the vectors of every token of a text. Line i, or FASTA record i, is sentence i; blank lines too."""
     from lowtide.embeddings.outputs import check_output
+    from lowtide.embeddings.parts import has_begun
 
-    check_output(out)
-    elmo = _load(model, device, weights, tokenizer, language)
-    count = elmo.embed_to(
-        [text],
-        out,
-        layers=layers,
-        pool=pool,
-        keys=keys,
-        encoding=encoding,
-        is_tokenized=tokenized,
-        stateful=stateful,
-    )
-    tell(say("{out}: {count:,} sentences", out=out, count=count))
+    if out is not None:
+        check_output(out)
+    elif not calibrate or calibrated:
+        raise InputError("where should the vectors go? Name a file with --out FILE")
+    elmo = _load(model, device, weights, tokenizer, language, dtype)
+    if calibrate:
+        if out is not None and "-" in texts:
+            raise InputError("standard input can be read only once: --calibrate first, then --out")
+        files = [Path(text) for text in texts]
+        fitted = elmo.calibrate(files, keys=keys, encoding=encoding, is_tokenized=tokenized)
+        tell(
+            say(
+                "{model}: calibrated by {count:,} tokens; mean cosine of two random ones by layer, "
+                "before and after: {cosines}",
+                model=model,
+                count=fitted.num_tokens,
+                cosines=fitted.cosines(),
+            )
+        )
+    if out is None:
+        return
+    try:
+        count = elmo.embed_to(
+            [Path(text) for text in texts],
+            out,
+            layers=layers,
+            calibrated=calibrated,
+            pool=pool,
+            keys=keys,
+            encoding=encoding,
+            is_tokenized=tokenized,
+            store=store,
+            resume=resume,
+            shard=shard,
+            max_memory=max_memory,
+            stateful=stateful,
+        )
+    except KeyboardInterrupt:
+        if has_begun(out):
+            raise _stopped() from None
+        raise
+    if count is not None:
+        tell(say("{out}: {count:,} sentences", out=out, count=count))
 
 
 @app.command(epilog="lowtide compare my-model 'He sat on the [bank].' 'She went to the [bank].'")
@@ -171,6 +226,7 @@ def compare(
     model: Model,
     sentences: Annotated[list[str], typer.Argument(metavar="SENTENCE...", help="Each with one word in [brackets].")],
     html: Annotated[Path | None, typer.Option(help="Write a page with the matrices.")] = None,
+    calibrated: Calibrated = False,
     tokenized: Tokenized = False,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -180,7 +236,8 @@ def compare(
     from lowtide.evaluation import comparison, tables
 
     elmo = _load(model, device)
-    found = comparison.compare(elmo, [_cut(sentence, tokenized) for sentence in sentences])
+    marked = [_cut(sentence, tokenized) for sentence in sentences]
+    found = comparison.compare(elmo, marked, calibrated=calibrated)
     if html is not None:
         from lowtide.evaluation.story_report import comparison_page
         from lowtide.files import write_text
@@ -272,9 +329,10 @@ def inspect(
 @app.command(epilog="lowtide convert options.json my-model --weights weights.hdf5")
 def convert(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A model of any format.")],
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The folder to make.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The folder to make; the file, for onnx.")],
     to: Annotated[
-        Literal["lowtide", "hdf5"], typer.Option(help="Our own folder, or options.json and weights.hdf5.")
+        Literal["lowtide", "hdf5", "onnx"],
+        typer.Option(help="Our own folder, options.json and weights.hdf5, or a file for ONNX Runtime."),
     ] = "lowtide",
     weights: Weights = None,
     vocabulary: Annotated[Path | None, typer.Option(help="A list of words, one a line.")] = None,
@@ -284,10 +342,17 @@ def convert(
 ) -> None:
     """Write a model in another format; its numbers stay what they are."""
     from lowtide.embeddings.loading import read
-    from lowtide.weights import conversion
 
     stored = read(source, weights=weights, vocabulary=vocabulary, tokenizer=tokenizer, language=language)
-    conversion.convert(stored, target, to=to)
+    if to == "onnx":
+        from lowtide.embeddings.elmo import Elmo
+        from lowtide.interop.onnx import export
+
+        export(Elmo(stored, device="cpu"), target)
+    else:
+        from lowtide.weights import conversion
+
+        conversion.convert(stored, target, to=to)
     tell(say("{target}: {format}, from {source}", target=target, format=to, source=stored.format))
 
 
@@ -349,11 +414,24 @@ def main() -> None:
 
 
 def _load(
-    model: str, device: str, weights: Path | None = None, tokenizer: str | None = None, language: str | None = None
+    model: str,
+    device: str,
+    weights: Path | None = None,
+    tokenizer: str | None = None,
+    language: str | None = None,
+    dtype: Dtype = "float32",
 ) -> Elmo:
     from lowtide.embeddings.loading import load
 
-    return load(model, weights=weights, tokenizer=tokenizer, language=language, device=device)
+    return load(model, weights=weights, tokenizer=tokenizer, language=language, device=device, dtype=dtype)
+
+
+def _stopped() -> typer.Exit:
+    """Say how to go on; what ends the command."""
+    again = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    command = f"lowtide {' '.join(map(_quoted, again))} --resume"
+    tell("\n" + say("stopped. Go on with:  {command}", command=command))
+    return typer.Exit(130)
 
 
 def _cut(sentence: str, is_tokenized: bool) -> str | list[str]:

@@ -14,22 +14,29 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 
+from lowtide.amounts import parse_bytes
 from lowtide.config import to_json
 from lowtide.embeddings.base import Vectors
+from lowtide.embeddings.calibration import MAX_TOKENS, NUM_REMOVED, Calibration, fit
+from lowtide.embeddings.embedding_files import Recipe, VectorFile
 from lowtide.embeddings.encoder import Encoder
-from lowtide.embeddings.engine import embed_stream
+from lowtide.embeddings.engine import Engine
+from lowtide.embeddings.file_forecast import keeps_spans, kind_for
 from lowtide.embeddings.inputs import Texts, as_sentence, as_sentences, parse_marked
 from lowtide.embeddings.language_model import LanguageModel
-from lowtide.embeddings.layers import Reduction, choose_layers, pool
-from lowtide.embeddings.outputs import open_output
+from lowtide.embeddings.layers import Reduction, calibrated_first, choose_layers, pool
+from lowtide.embeddings.numbered import Cutter, NumberedLines, number
+from lowtide.embeddings.outputs import check_output
+from lowtide.embeddings.parts import Shard
+from lowtide.embeddings.sampling import sample_documents
 from lowtide.embeddings.warm_state import WarmState, embed_warm
-from lowtide.errors import ConfigError, InputError
+from lowtide.errors import ConfigError, InputError, ModelError
 from lowtide.model import LayerMix
-from lowtide.progress import progress
+from lowtide.model.products import Dtype
+from lowtide.progress import Progress, progress
 from lowtide.text.batches import Document
-from lowtide.text.corpus import Corpus, RawSentence, as_documents
 from lowtide.text.tokenize import Sentence, Token, Tokenizer, make_tokenizer, open_tokenizer
-from lowtide.weights.native import CONFIG, load_model
+from lowtide.weights.native import CALIBRATION, CONFIG, NAME, load_model
 from lowtide.weights.stored import StoredModel
 
 
@@ -50,15 +57,17 @@ class Elmo:
     The same sentence gives the same vectors alone, in any company and in any order.
     """
 
-    def __init__(self, stored: StoredModel, *, device: str = "auto") -> None:
+    def __init__(self, stored: StoredModel, *, device: str = "auto", dtype: Dtype = "float32") -> None:
         self._stored = stored
         self.device = pick_device(device)
         self._encoder = Encoder(stored.bilm.to(self.device), stored.spelling).eval()
+        self._engine = Engine(self._encoder, dtype=dtype)
+        self._calibration: Calibration | None = None
 
     @classmethod
-    def open(cls, folder: Path, *, device: str = "auto") -> Elmo:
+    def open(cls, folder: Path, *, device: str = "auto", dtype: Dtype = "float32") -> Elmo:
         """Open a model folder; see `lowtide.load`."""
-        return cls(load_model(folder), device=device)
+        return cls(load_model(folder), device=device, dtype=dtype)
 
     @property
     def num_layers(self) -> int:
@@ -74,6 +83,11 @@ class Elmo:
     def stored(self) -> StoredModel:
         """The folder, config, vocabulary and network behind this embedding."""
         return self._stored
+
+    @property
+    def engine(self) -> Engine:
+        """What embeds; its ``settings`` name the kernel that multiplies."""
+        return self._engine
 
     @cached_property
     def checksum(self) -> str:
@@ -106,8 +120,11 @@ class Elmo:
 
     def splitter(self, *, is_tokenized: bool) -> Callable[[str], Sentence]:
         """What cuts a text: the model's tokenizer, or white space if the text is cut already."""
+        return self._cutting(is_tokenized=is_tokenized).split
+
+    def _cutting(self, *, is_tokenized: bool) -> Tokenizer:
         language = self._stored.config.tokenizer.language
-        return (make_tokenizer("whitespace", language=language) if is_tokenized else self.tokenizer).split
+        return make_tokenizer("whitespace", language=language) if is_tokenized else self.tokenizer
 
     def encoder(self) -> Encoder:
         """The network as a module that takes sentences and carries gradients."""
@@ -141,11 +158,20 @@ class Elmo:
         return self.tokenizer.tokenize(text)
 
     @overload
-    def embed(self, sentences: str, *, layers: str | int = "mix", mix: LayerMix | None = None) -> Vectors: ...
-    @overload
-    def embed(self, sentences: Texts, *, layers: str | int = "mix", mix: LayerMix | None = None) -> list[Vectors]: ...
     def embed(
-        self, sentences: Texts | str, *, layers: str | int = "mix", mix: LayerMix | None = None
+        self, sentences: str, *, layers: str | int = "mix", mix: LayerMix | None = None, calibrated: bool = False
+    ) -> Vectors: ...
+    @overload
+    def embed(
+        self, sentences: Texts, *, layers: str | int = "mix", mix: LayerMix | None = None, calibrated: bool = False
+    ) -> list[Vectors]: ...
+    def embed(
+        self,
+        sentences: Texts | str,
+        *,
+        layers: str | int = "mix",
+        mix: LayerMix | None = None,
+        calibrated: bool = False,
     ) -> list[Vectors] | Vectors:
         """One vector a token.
 
@@ -155,30 +181,41 @@ class Elmo:
             layers: ``mix`` (the mean of all layers, or ``mix`` if given), ``top``, ``average``,
                 ``sum``, ``context`` (what stands around a token, without the token itself), or the number of a layer.
             mix: scalars learned with a task.
+            calibrated: whether every layer is calibrated before anything is made of it, so that cosines say more:
+                see `calibrate`.
 
         Returns:
             A (tokens, width) float32 array a sentence, in order; (0, width) for an empty one.
 
         Raises:
             InputError: if something is neither a text nor tokens, or there is no such layer.
+            ModelError: if the model has no calibration and one is asked for.
         """
         if layers == "all":
             raise InputError("layers='all' gives another shape: use embed_layers(sentences)")
         if isinstance(sentences, str):
-            return next(self.embed_iter(sentences, layers=layers, mix=mix))
-        return list(self.embed_iter(as_sentences(sentences, self.tokenizer), layers=layers, mix=mix))
+            return next(self.embed_iter(sentences, layers=layers, mix=mix, calibrated=calibrated))
+        cut = as_sentences(sentences, self.tokenizer)
+        return list(self.embed_iter(cut, layers=layers, mix=mix, calibrated=calibrated))
 
     @overload
-    def embed_layers(self, sentences: str) -> Vectors: ...
+    def embed_layers(self, sentences: str, *, calibrated: bool = False) -> Vectors: ...
     @overload
-    def embed_layers(self, sentences: Texts) -> list[Vectors]: ...
-    def embed_layers(self, sentences: Texts | str) -> list[Vectors] | Vectors:
+    def embed_layers(self, sentences: Texts, *, calibrated: bool = False) -> list[Vectors]: ...
+    def embed_layers(self, sentences: Texts | str, *, calibrated: bool = False) -> list[Vectors] | Vectors:
         """Every layer of every token: a (layers, tokens, width) array a sentence; see `embed`."""
         if isinstance(sentences, str):
-            return next(self.embed_iter(sentences, layers="all"))
-        return list(self.embed_iter(as_sentences(sentences, self.tokenizer), layers="all"))
+            return next(self.embed_iter(sentences, layers="all", calibrated=calibrated))
+        return list(self.embed_iter(as_sentences(sentences, self.tokenizer), layers="all", calibrated=calibrated))
 
-    def embed_word(self, text: str | Sentence, *, layers: str | int = "mix", mix: LayerMix | None = None) -> Vectors:
+    def embed_word(
+        self,
+        text: str | Sentence,
+        *,
+        layers: str | int = "mix",
+        mix: LayerMix | None = None,
+        calibrated: bool = False,
+    ) -> Vectors:
         """The vector of the word in brackets, as in ``"He sat on the [bank] of the river."``.
 
         Returns:
@@ -188,7 +225,7 @@ class Elmo:
             InputError: if not exactly one stretch is marked.
         """
         marked = parse_marked(text, self.tokenizer)
-        vectors = next(self.embed_iter([marked.tokens], layers=layers, mix=mix))
+        vectors = next(self.embed_iter([marked.tokens], layers=layers, mix=mix, calibrated=calibrated))
         mean: Vectors = vectors[..., marked.first : marked.last, :].mean(axis=-2)
         return mean
 
@@ -199,6 +236,7 @@ class Elmo:
         pool: str = "mean",
         layers: str | int = "mix",
         mix: LayerMix | None = None,
+        calibrated: bool = False,
     ) -> Vectors:
         """One vector a sentence: the mean or the maximum of its tokens' vectors.
 
@@ -207,15 +245,19 @@ class Elmo:
         """
         is_one = isinstance(sentences, str)
         texts: Texts = [sentences] if isinstance(sentences, str) else sentences
-        pooled = [
-            _pooled(vectors, pool)
-            for vectors in self.embed_iter(as_sentences(texts, self.tokenizer), layers=layers, mix=mix)
-        ]
+        cut = as_sentences(texts, self.tokenizer)
+        embedded = self.embed_iter(cut, layers=layers, mix=mix, calibrated=calibrated)
+        pooled = [_pooled(vectors, pool) for vectors in embedded]
         stacked = np.stack(pooled) if pooled else np.zeros((0, self.width), dtype=np.float32)
         return stacked[0] if is_one else stacked
 
     def embed_iter(
-        self, sentences: Iterable[str | Sequence[str]], *, layers: str | int = "mix", mix: LayerMix | None = None
+        self,
+        sentences: Iterable[str | Sequence[str]],
+        *,
+        layers: str | int = "mix",
+        mix: LayerMix | None = None,
+        calibrated: bool = False,
     ) -> Iterator[Vectors]:
         """As `embed`, for any number of sentences: one array at a time comes out.
 
@@ -223,12 +265,18 @@ class Elmo:
             sentences: consumed as needed; a window of some ten thousand tokens is held.
             layers: as in `embed`; ``all`` gives (layers, tokens, width).
             mix: as in `embed`.
+            calibrated: as in `embed`.
         """
         texts = [sentences] if isinstance(sentences, str) else sentences
-        return self._embed(([as_sentence(text, self.tokenizer)] for text in texts), layers, mix)
+        return self._embed(([as_sentence(text, self.tokenizer)] for text in texts), layers, mix, calibrated)
 
     def embed_documents(
-        self, documents: Iterable[Texts], *, layers: str | int = "mix", mix: LayerMix | None = None
+        self,
+        documents: Iterable[Texts],
+        *,
+        layers: str | int = "mix",
+        mix: LayerMix | None = None,
+        calibrated: bool = False,
     ) -> list[list[Vectors]]:
         """As `embed`, of documents: the state is carried from sentence to sentence, forward and backward.
 
@@ -239,107 +287,203 @@ class Elmo:
             documents: lists of sentences, each as in `embed`.
             layers: as in `embed`; ``all`` gives (layers, tokens, width).
             mix: as in `embed`.
+            calibrated: as in `embed`.
 
         Returns:
             A list a document, with one array a sentence.
         """
         cut = [as_sentences(document, self.tokenizer) for document in documents]
-        vectors = self._embed(cut, layers, mix)
+        vectors = self._embed(cut, layers, mix, calibrated)
         return [list(itertools.islice(vectors, len(document))) for document in cut]
 
-    def _embed(self, documents: Iterable[Document], layers: str | int, mix: LayerMix | None) -> Iterator[Vectors]:
-        return embed_stream(self._encoder, documents, self.reduction(layers, mix))
+    def _embed(
+        self, documents: Iterable[Document], layers: str | int, mix: LayerMix | None, calibrated: bool = False
+    ) -> Iterator[Vectors]:
+        return self._engine.embed(documents, self.reduction(layers, mix, calibrated=calibrated))
 
-    def reduction(self, layers: str | int, mix: LayerMix | None = None) -> Reduction:
+    def reduction(self, layers: str | int, mix: LayerMix | None = None, *, calibrated: bool = False) -> Reduction:
         """What to make of the layers of this model; see `embed`.
 
         Raises:
             InputError: if there is no such choice.
+            ModelError: if the model has no calibration and one is asked for.
         """
         if layers == "context" and self._stored.config.trunk != "elmo":
             raise InputError("layers='context' wants two directions that never meet, and in this model they do")
-        return choose_layers(layers, self.num_layers, mix)
+        reduction = choose_layers(layers, self.num_layers, mix)
+        if not calibrated:
+            return reduction
+        if self.calibration is None:
+            raise ModelError(f"{self._stored.path} has no calibration: {self._how_to_calibrate()}")
+        return calibrated_first(layers, reduction, self.calibration)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What calibrates the vectors of this model, if it was fitted: see `calibrate`.
+
+        Raises:
+            ModelError: if it is damaged, or was fitted to another model.
+        """
+        if self._calibration is None and self._stored.calibration is not None:
+            found = Calibration.load(self._stored.calibration, num_layers=self.num_layers, width=self.width)
+            if found.model_checksum != self.checksum:
+                raise ModelError(
+                    f"{self._stored.calibration} was fitted to another model, or with another tokenizer: "
+                    f"{self._how_to_calibrate()}"
+                )
+            self._calibration = found
+        return self._calibration
+
+    def calibrate(
+        self,
+        texts: str | Path | Iterable[Any],
+        *,
+        keys: Literal["line", "id"] = "line",
+        encoding: str = "utf-8",
+        is_tokenized: bool = False,
+        num_removed: int = NUM_REMOVED,
+    ) -> Calibration:
+        """Fit a calibration to a text, and store it with the model for ``calibrated=True``.
+
+        Args:
+            texts: as in `embed_to`. Of a long one sentences from all over it are taken, of a million tokens at most.
+            keys: as in `embed_to`.
+            encoding: of the files.
+            is_tokenized: whether the tokens stand between spaces already.
+            num_removed: principal components that are taken off as well, see `lowtide.embeddings.calibration`.
+
+        Raises:
+            InputError: if a file cannot be read, or there are fewer than 100 tokens.
+            ModelError: if the model lies in no folder of ours.
+            WriteError: if the folder cannot be written.
+        """
+        if self._stored.format != NAME or not self._stored.path.is_dir():
+            raise ModelError(
+                f"{self._stored.path} ({self._stored.format}) has no place for a calibration: "
+                f"first `lowtide convert {self._stored.path} FOLDER`"
+            )
+        cutter = Cutter(self._cutting(is_tokenized=is_tokenized), has_spans=False)
+        sentences = number(texts, cutter, keys=keys, encoding=encoding).sentences()
+        sample = sample_documents(sentences, MAX_TOKENS, is_carried=self._stored.config.documents)
+        fitted = self.fit_calibration(sample, num_removed=num_removed)
+        fitted.save(self._stored.path / CALIBRATION)
+        self._calibration = fitted
+        return fitted
+
+    def fit_calibration(
+        self, documents: Sequence[Document], *, max_tokens: int = MAX_TOKENS, num_removed: int = NUM_REMOVED
+    ) -> Calibration:
+        """Fit a calibration to texts that are cut already; nothing is stored."""
+        total = min(max_tokens, sum(len(sentence) for document in documents for sentence in document))
+        with progress("calibrating", total=total, unit="tokens") as bar:
+            vectors = _counted(self._embed(documents, "all", None), bar)
+            return fit(vectors, model_checksum=self.checksum, max_tokens=max_tokens, num_removed=num_removed)
+
+    def _how_to_calibrate(self) -> str:
+        return f"fit one with `lowtide embed {self._stored.path} TEXT --calibrate`"
 
     def embed_to(
         self,
-        texts: str | Path | Sequence[str | Path],
+        texts: str | Path | Iterable[Any],
         out: str | Path,
         *,
         layers: str | int = "mix",
         mix: LayerMix | None = None,
+        calibrated: bool = False,
         pool: str | None = None,
         keys: Literal["line", "id"] = "line",
         encoding: str = "utf-8",
         is_tokenized: bool = False,
+        store: Literal["float32", "float16"] | None = None,
+        resume: bool = False,
+        shard: str | None = None,
+        max_memory: str | None = None,
         stateful: int | None = None,
-    ) -> int:
-        """Write the vectors of files of text, of any size, in bounded memory.
+    ) -> int | None:
+        """Write the vectors of a text of any size into a file, in bounded memory.
+
+        A text that is longer than what is embedded together (some ten thousand tokens) becomes blocks in ``OUT.parts``,
+        and a block that is there is not computed again: what was stopped goes on with ``resume=True``. At the end
+        the blocks are put together. The same text gives the same bytes, whether it was written at once, in several
+        runs, or by several processes.
 
         A model that was trained with ``documents=True`` carries its state through the lines of a document,
         from one blank line to the next; any other takes every line alone.
 
         Args:
-            texts: files, globs, folders, ``-``. Every line is a sentence, numbered from 0, blank ones too; in
-                FASTA every record is.
-            out: ``.h5`` (the published layout) or ``.npz``; it appears when it is whole. The same
-                text gives the same bytes.
+            texts: a file, a glob, a folder or ``-``, or a list of `Path`: every line is a sentence, numbered from 0,
+                blank ones too; in FASTA every record is. Or any other iterable, of texts and lists of tokens.
+            out: ``.h5`` (the published layout), ``.npz``, ``.parquet``, ``.safetensors``, or ``.mmap`` (a folder); it
+                appears when it is whole.
             layers: as in `embed`; ``all`` keeps every layer.
             mix: as in `embed`.
-            pool: ``mean`` or ``max``: one vector a sentence.
-            keys: what sentences are called: by their number, or by the id of their FASTA record.
+            calibrated: as in `embed`.
+            pool: ``mean`` or ``max``: one vector a sentence, zeros for an empty one.
+            keys: what sentences are called: by their number; or by an id, which is that of the FASTA record, or stands
+                before a tab in every line, or is the first of a pair in an iterable.
             encoding: of the files.
             is_tokenized: whether the tokens stand between spaces already.
+            store: the type of the numbers; ``float32``, or ``float16`` in ``.mmap``, unless it is said.
+            resume: go on with the blocks that are there.
+            shard: ``2/4``: compute the second of every four blocks, and leave the others to other processes, on
+                this machine or another. Whoever finds all blocks there puts them together. A shard always goes on.
+            max_memory: the most that this process may hold, such as ``4GB``.
             stateful: rows of a batch whose state is carried to the next one, as the published tools did: for old
                 numbers only, see `lowtide.embeddings.warm_state`.
 
         Returns:
-            How many sentences were written.
+            How many sentences were written; None if other shards have blocks to compute still.
 
         Raises:
-            InputError: if a file cannot be read, the ending of ``out`` names no format, or a key is not there or
-                stands twice.
-            WriteError: if ``out`` cannot be written.
+            InputError: if a text cannot be read, the ending of ``out`` names no format, a key is not there or
+                stands twice, or what is to be gone on with was begun with something else.
+            WriteError: if ``out`` cannot be written, or the disk has no room for it.
         """
-        inputs = [texts] if isinstance(texts, (str, Path)) else texts
-        corpus = Corpus(inputs, encoding=encoding)
-        split = self.splitter(is_tokenized=is_tokenized)
-        residues = make_tokenizer("characters", language="en").split
-        raw, named = itertools.tee(corpus.numbered())  # holds a window of them
-        documents, shown = itertools.tee(
-            as_documents(
-                raw,
-                lambda text: (residues if corpus.is_fasta else split)(text),
-                is_carried=self._stored.config.documents,
-                keeps_empty=True,
+        out = Path(out)
+        check_output(out)
+        share = None if shard is None else Shard.parse(shard)
+        if stateful is not None and (resume or share is not None):
+            raise InputError(
+                "a warm state is carried through the whole text: there is no --resume and no --shard with --stateful"
             )
+        tokenizer = self._cutting(is_tokenized=is_tokenized)
+        numbered = number(texts, Cutter(tokenizer, has_spans=keeps_spans(out)), keys=keys, encoding=encoding)
+        num_layers = self.num_layers if layers == "all" else None
+        recipe = Recipe(
+            reduction=self.reduction(layers, mix, calibrated=calibrated),
+            kind=kind_for(out, num_layers, self.width, store, is_pooled=pool is not None),
+            pool=pool,
+            is_carried=self._stored.config.documents and isinstance(numbered, NumberedLines),
         )
-        sentences = itertools.chain.from_iterable(shown)
+        engine = self._engine if max_memory is None else self._engine.limited_to(parse_bytes(max_memory))
+
+        def manifest() -> dict[str, Any]:
+            mixed = None if mix is None else [mix.layer_norm, mix.layer_scalars.tolist(), mix.gamma.item()]
+            by = self.calibration.checksum if calibrated and self.calibration is not None else None
+            chosen = {"layers": str(layers), "mix": mixed, "calibration": by, "keys": keys}
+            model = {"model": self.checksum, "tokenizer": to_json(tokenizer.config), "device": self.device.type}
+            return {**model, **chosen, **engine.settings}
+
+        file = VectorFile(out, engine, recipe, manifest, self._stored.num_truncated)
         if stateful is None:
-            embedded = self._embed(documents, layers, mix)
+            written = file.write(numbered, resume=resume, shard=share)
         else:
-            reduction = self.reduction(layers, mix)
-            alone = itertools.chain.from_iterable(documents)
-            embedded = embed_warm(self._encoder, alone, stateful, reduction, WarmState())
-        count = num_truncated = 0
-        with open_output(Path(out)) as writer, progress("embedding", total=None, unit="sentences") as bar:
-            for origin, sentence, vectors in zip(named, sentences, embedded, strict=True):
-                key = str(count) if keys == "line" else _id_of(origin)
-                writer.write(key, sentence, vectors if pool is None else _pooled(vectors, pool))
-                bar.advance(1)
-                count += 1
-                num_truncated += self._stored.num_truncated(sentence)
-        corpus.log_repairs()
-        self._stored.log_truncated(num_truncated)
-        return count
+            sentences, shown = itertools.tee(numbered.sentences())
+            alone = (sentence.tokens for sentence in sentences)
+            vectors = embed_warm(self._encoder, alone, stateful, recipe.reduction, WarmState())
+            written = file.write_stream(shown, vectors)
+        numbered.log_repairs()
+        self._stored.log_truncated(file.num_truncated)
+        return written.num_sentences if written.is_whole else None
 
     def __repr__(self) -> str:
         return f"Elmo({str(self._stored.path)!r}, num_layers={self.num_layers}, width={self.width})"
 
 
-def _id_of(origin: RawSentence) -> str:
-    if not origin.id:
-        raise InputError(f"{origin.file}:{origin.line} has no id: FASTA headers with a word have one; use --keys line")
-    return origin.id
+def _counted(found: Iterable[Vectors], bar: Progress) -> Iterator[Vectors]:
+    for vectors in found:
+        bar.advance(vectors.shape[-2])
+        yield vectors
 
 
 def _pooled(vectors: Vectors, how: str) -> Vectors:

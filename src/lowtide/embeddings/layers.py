@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lowtide.embeddings.calibration import Calibration
 from lowtide.errors import InputError, nearest
 from lowtide.model import LayerMix, States
 
@@ -60,6 +61,14 @@ def choose_layers(choice: str | int, num_layers: int, mix: LayerMix | None = Non
         f"unknown choice of layers {choice!r}.{nearest(str(choice), names)} "
         f"Known: {', '.join(names)}, 0 to {num_layers - 1}"
     )
+
+
+def calibrated_first(choice: str | int, reduction: Reduction, calibration: Calibration) -> Reduction:
+    """What `choose_layers` gave for a choice, of layers that are calibrated first."""
+    if choice == "context":
+        # a calibrated state knows of both directions: put together first, or the token itself would shine through
+        return lambda states: calibration.apply_to_layer(reduction(states), states.mask, -1)
+    return lambda states: reduction(calibration.apply(states))
 
 
 def _mixed(mix: LayerMix) -> Reduction:

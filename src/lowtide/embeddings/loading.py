@@ -10,6 +10,7 @@ from typing import Literal, overload
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.session import Session
 from lowtide.errors import InputError, MissingPathError, ModelError, nearest
+from lowtide.model.products import Dtype
 from lowtide.text.tokenize import TokenizerConfig, make_tokenizer
 from lowtide.weights import native
 from lowtide.weights.catalogue import Published, published
@@ -39,6 +40,7 @@ def load(
     language: str | None = None,
     stateful: Literal[False] = False,
     device: str = "auto",
+    dtype: Dtype = "float32",
 ) -> Elmo: ...
 @overload
 def load(
@@ -51,6 +53,7 @@ def load(
     language: str | None = None,
     stateful: Literal[True],
     device: str = "auto",
+    dtype: Dtype = "float32",
 ) -> Session: ...
 def load(
     model: str | Path,
@@ -62,6 +65,7 @@ def load(
     language: str | None = None,
     stateful: bool = False,
     device: str = "auto",
+    dtype: Dtype = "float32",
 ) -> Elmo | Session:
     """Open a model of any format: what lies there decides how it is read.
 
@@ -77,16 +81,18 @@ def load(
         language: of raw text, for the tokenizer.
         stateful: whether to remember the state from call to call, as the published tools did: see `Session`.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        dtype: of the recurrence when embedding: ``float32``, or ``bfloat16`` or ``int8``, which are quicker and less
+            exact and never chosen unless they are asked for: see ``docs/embedding.md``.
 
     Raises:
         MissingPathError: if there is no such path or name, or a file is missing.
         ModelError: if it is no model, a damaged one, one whose training has not ended, or more than one.
-        InputError: if the tokenizer or the language is unknown.
+        InputError: if the tokenizer, the language or the dtype is unknown, or the dtype does not work here.
     """
     stored = read(
         model, weights=weights, vocabulary=vocabulary, token_cache=token_cache, tokenizer=tokenizer, language=language
     )
-    elmo = Elmo(stored, device=device)
+    elmo = Elmo(stored, device=device, dtype=dtype)
     return Session(elmo) if stateful else elmo
 
 
