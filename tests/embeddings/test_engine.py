@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
-import itertools
 import json
 import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,18 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiny
-from lowtide.amounts import parse_bytes
 from lowtide.embeddings import Elmo, engine
 from lowtide.embeddings.encoder import Encoder, sentence_places
 from lowtide.embeddings.engine import Engine
 from lowtide.embeddings.layers import choose_layers
 from lowtide.embeddings.readers import Piece, Reader
 from lowtide.errors import InputError
-from lowtide.model import BiLM, BiLMConfig, JointLSTM
+from lowtide.model import BiLMConfig, JointLSTM
 from lowtide.model.products import Dtype
 from lowtide.text.batches import Document
 from lowtide.text.characters import ByteSpelling
-from lowtide.training.presets import PRESETS, bilm_config
 
 SENTENCES = [[f"w{n % 5}"] * (n * 7 % 11) for n in range(20)]
 
@@ -108,7 +105,7 @@ OUT_OF_MEMORY = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: not enough memory: you tried to allocate"),
     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"),
 ]
-LONG: list[list[str]] = [[f"w{n % 7}"] * (n * 5 % 13) for n in range(80)]
+LONG: list[list[str]] = [[f"w{n % 7}"] * (n * 5 % 13) for n in range(60)]
 
 
 class Narrow:
@@ -116,7 +113,9 @@ class Narrow:
 
     def __init__(self, reader: Reader, error: Exception, limit: int, first: int = 0) -> None:
         self._reader, self._error, self._limit, self._first = reader, error, limit, first
-        self.settings = reader.settings
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
 
     def read(self, documents: Sequence[Document], max_positions: int) -> Iterator[Piece]:
         for piece in self._reader.read(documents, max_positions):
@@ -143,19 +142,23 @@ def compare(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> None
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: str(error)[:20] or "MemoryError")
-@pytest.mark.parametrize("limit", [90, 300, 700])
+@pytest.mark.parametrize(
+    ("error", "limit"),
+    [*((error, 700) for error in OUT_OF_MEMORY), (MemoryError(), 90)],
+    ids=lambda value: str(value)[-9:],
+)
 def test_where_memory_runs_out_smaller_batches_give_the_same_vectors(
-    elmo: Elmo, limit: int, error: Exception, caplog: pytest.LogCaptureFixture
+    elmo: Elmo, error: Exception, limit: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     documents = [[sentence] for sentence in LONG] + [LONG[:20], [], LONG[20:25]]
     narrow = narrowed(elmo, error, limit)
     compare(all_of(narrow, documents), all_of(Engine(elmo.encoder()), documents))
-    assert 64 <= narrow.max_positions < 4096
-    assert caplog.messages[0] == "out of memory; going on with batches of 2,048 positions"
+    quick = Engine(elmo.encoder()).max_positions
+    assert 64 <= narrow.max_positions < quick
+    assert caplog.messages[0] == f"out of memory; going on with batches of {quick // 2:,} positions"
 
 
-@pytest.mark.parametrize("first", [0, 100, 300])
+@pytest.mark.parametrize("first", [0, 200])
 @pytest.mark.parametrize("document", [LONG, [[token for sentence in LONG for token in sentence]]], ids=["many", "one"])
 def test_a_long_document_whose_beginning_was_given_goes_on_without_a_gap(
     elmo: Elmo, document: list[list[str]], first: int
@@ -182,7 +185,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(elmo: Elmo) -> None:
         wrong = narrowed(elmo, RuntimeError("mat1 and mat2 shapes cannot be multiplied"), 70)
         with pytest.raises(RuntimeError, match="cannot be multiplied"):
             all_of(wrong, documents)
-        assert wrong.max_positions == 4096
+        assert wrong.max_positions == Engine(elmo.encoder()).max_positions
 
 
 def test_where_there_is_no_memory_for_the_least_the_error_is_raised(elmo: Elmo) -> None:
@@ -308,9 +311,7 @@ CHANGES: list[Callable[[Encoder], object]] = [_add, _train, _load, _replace_data
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
-def test_weights_that_were_changed_are_read_anew(
-    change: Callable[[Encoder], object], saved_bytes: tiny.Saved
-) -> None:
+def test_weights_that_were_changed_are_read_anew(change: Callable[[Encoder], object], saved_bytes: tiny.Saved) -> None:
     elmo = Elmo.open(saved_bytes.folder, device="cpu")
     before = elmo.embed_layers(SENTENCES)
     change(elmo.encoder())
@@ -326,7 +327,12 @@ def test_weights_that_did_not_change_are_packed_once(elmo: Elmo, monkeypatch: py
     made: list[int] = []
     embedding = Engine(elmo.encoder())
     make_reader = embedding._make_reader
-    monkeypatch.setattr(embedding, "_make_reader", lambda: made.append(1) or make_reader())
+
+    def counted() -> Reader:
+        made.append(1)
+        return make_reader()
+
+    monkeypatch.setattr(embedding, "_make_reader", counted)
     for _ in range(3):
         all_of(embedding, [[sentence] for sentence in SENTENCES])
     assert len(made) == 1
@@ -368,7 +374,8 @@ def test_rows_that_are_read_whole_are_not_batched_as_if_they_were_read_in_pieces
     encoder.bilm.register_forward_pre_hook(lambda _, arguments: read.append(arguments[1].shape))
     long = [["a"] * 3000, ["b"] * 2500, ["c"] * 5, ["d"]]
     list(Engine(encoder).embed([[sentence] for sentence in long], choose_layers("top", 2)))
-    assert all(rows == 1 or rows * positions <= engine.MAX_POSITIONS for rows, positions in read)
+    most = Engine(encoder).max_positions
+    assert all(rows == 1 or rows * positions <= most for rows, positions in read)
 
 
 @pytest.mark.parametrize(("dtype", "least"), [("bfloat16", 0.999), ("int8", 0.9)])
@@ -381,45 +388,11 @@ def test_less_exact_vectors_are_nearly_the_same(elmo: Elmo, dtype: Dtype, least:
 
 # -- how much is held ------------------------------------------------------------------------------
 
-SIZES = [500_000_000, 520_000_000, 700_000_000, 1_000_000_000, 2_000_000_000, 9_000_000_000, 10**12]
 
-
-def test_too_little_memory_says_how_much_is_needed_and_that_is_enough(elmo: Elmo) -> None:
-    with pytest.raises(InputError, match=r"1\.0 MB are too little memory: this model needs .* or more") as error:
-        Engine(elmo.encoder()).limited_to(1_000_000)
-    needed = parse_bytes(str(error.value).removesuffix(" or more").rpartition("needs ")[2])
-    assert Engine(elmo.encoder()).limited_to(needed).max_positions >= 64
-    with pytest.raises(InputError, match="too little"):
-        Engine(elmo.encoder()).limited_to(needed // 2)
-
-
-@pytest.mark.parametrize("preset", ["tiny", "small"])
-def test_what_is_needed_is_enough_for_a_network_of_any_size(preset: str) -> None:
-    embedding = _of_preset(preset)
-    with pytest.raises(InputError, match="or more") as error:
-        embedding.limited_to(1)
-    needed = parse_bytes(str(error.value).removesuffix(" or more").rpartition("needs ")[2])
-    assert embedding.limited_to(needed).max_positions >= 64
-
-
-def _of_preset(preset: str) -> Engine:
-    network = BiLM(bilm_config(PRESETS[preset], num_symbols=None, dropout=0.1))
-    return Engine(Encoder(network, ByteSpelling(50)))
-
-
-@pytest.mark.parametrize("preset", ["tiny", "small"])
-def test_more_memory_never_makes_anything_smaller(preset: str) -> None:
-    embedding, sizes = _of_preset(preset), []
-    for num_bytes in [*SIZES, *range(900_000_000, 2_000_000_000, 7_654_321)]:
-        with contextlib.suppress(InputError):
-            limited = embedding.limited_to(num_bytes)
-            sizes.append((num_bytes, limited.max_positions, limited.window_positions, limited._cached_types))
-    sizes.sort()
-    assert len(sizes) > 100
-    for smaller, larger in itertools.pairwise(sizes):
-        assert all(one <= other for one, other in zip(smaller, larger, strict=True))
-    quick = (embedding.max_positions, embedding.window_positions, embedding._cached_types)
-    assert sizes[-1][1:] == quick
+def test_an_engine_with_little_memory_gives_the_same_vectors(elmo: Elmo) -> None:
+    documents = [[sentence] for sentence in LONG] + [LONG]
+    small = Engine(elmo.encoder()).limited_to(500_000_000)
+    compare(all_of(small, documents), all_of(Engine(elmo.encoder()), documents))
 
 
 def test_the_same_memory_gives_the_same_sizes_and_the_same_dtype(elmo: Elmo) -> None:
@@ -427,13 +400,9 @@ def test_the_same_memory_gives_the_same_sizes_and_the_same_dtype(elmo: Elmo) -> 
     assert one.settings == other.settings and one.dtype == "int8"
 
 
-def test_an_engine_with_little_memory_gives_the_same_vectors(elmo: Elmo) -> None:
-    documents = [[sentence] for sentence in LONG] + [LONG]
-    embedding = Engine(elmo.encoder())
-    with pytest.raises(InputError) as error:
-        embedding.limited_to(1)
-    needed = parse_bytes(str(error.value).removesuffix(" or more").rpartition("needs ")[2])
-    compare(all_of(embedding.limited_to(int(needed * 1.01)), documents), all_of(embedding, documents))
+def test_too_little_memory_is_refused(elmo: Elmo) -> None:
+    with pytest.raises(InputError, match=r"1\.0 MB are too little memory: this model needs .*B or more"):
+        Engine(elmo.encoder()).limited_to(1_000_000)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
@@ -454,7 +423,7 @@ def test_windows_hold_all_documents_in_order_but_those_without_a_sentence(
 ) -> None:
     monkeypatch.setattr(engine, "WINDOW_POSITIONS", 1)
     monkeypatch.setattr(engine, "MAX_POSITIONS", 8)  # a window is four batches or more
-    documents = [[], [["a"] * 40], [["b"]], [[]], [], [["c"] * 9], [["d"], []], []]
+    documents: list[Document] = [[], [["a"] * 40], [["b"]], [[]], [], [["c"] * 9], [["d"], []], []]
     embedding = Engine(elmo.encoder())
     windows = list(embedding.windows(documents))
     assert [document for window in windows for document in window] == [document for document in documents if document]

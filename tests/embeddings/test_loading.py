@@ -6,11 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tiny
+from command import Command
 from lowtide.embeddings import Elmo, load
-from lowtide.errors import LowtideError, MissingPathError, ModelError
+from lowtide.errors import InputError, LowtideError, MissingPathError, ModelError
+from lowtide.model.products import Dtype
 from lowtide.weights.native import CONFIG, MODEL, SOFTMAX, VOCABULARY
 
 
@@ -110,3 +113,43 @@ def test_a_file_that_was_cut_off_is_told_as_an_error_of_ours(copied: Path, name:
     (copied / name).write_bytes((copied / name).read_bytes()[:size])
     with pytest.raises(LowtideError, match=re.escape(str(copied))):
         load(copied, device="cpu")
+
+
+# -- dtypes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_a_model_is_opened_for_a_dtype(saved: tiny.Saved, dtype: Dtype) -> None:
+    sentences = [["the", "tide"], [], ["A", "B"]]
+    exact = load(saved.folder, device="cpu").embed(sentences)
+    for one, other in zip(load(saved.folder, device="cpu", dtype=dtype).embed(sentences), exact, strict=True):
+        assert one.dtype == np.float32 and np.array_equal(one, other) == (dtype == "float32" or not one.size)
+        np.testing.assert_allclose(one, other, rtol=0, atol=0.2)
+
+
+def test_a_dtype_that_is_none_is_refused_with_the_nearest(saved_bytes: tiny.Saved) -> None:
+    with pytest.raises(InputError, match=r"unknown dtype 'int'\. Did you mean 'int8'\?"):
+        load(saved_bytes.folder, device="cpu", dtype="int")  # type: ignore[call-overload]  # on purpose
+
+
+def test_the_command_line_embeds_with_a_dtype(saved_bytes: tiny.Saved, tmp_path: Path, run: Command) -> None:
+    text = tmp_path / "in.txt"
+    text.write_text("the tide goes out\n", encoding="utf-8")
+    found = {}
+    for dtype in ("float32", "bfloat16", "int8"):
+        out = tmp_path / f"{dtype}.npz"
+        ran = run("embed", saved_bytes.folder, text, "--out", out, "--dtype", dtype, "--device", "cpu")
+        assert ran.code == 0, ran.err
+        with np.load(out) as file:
+            found[dtype] = file["0"]
+    assert found["float32"].shape == found["int8"].shape and not np.array_equal(found["float32"], found["int8"])
+    expected = load(saved_bytes.folder, device="cpu", dtype="int8").embed("the tide goes out")
+    np.testing.assert_array_equal(found["int8"], expected)
+
+
+def test_a_wrong_dtype_on_the_command_line_is_code_2(saved_bytes: tiny.Saved, tmp_path: Path, run: Command) -> None:
+    text = tmp_path / "in.txt"
+    text.write_text("the tide\n", encoding="utf-8")
+    ran = run("embed", saved_bytes.folder, text, "--out", tmp_path / "v.npz", "--dtype", "int4")
+    assert ran.code == 2 and "int4" in ran.err and "Traceback" not in ran.err
+    assert not (tmp_path / "v.npz").exists()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from lowtide.embeddings.calibration import Calibration, fit
 from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.layers import Reduction, calibrated_first, choose_layers
 from lowtide.embeddings.readers import PackedReader, PlainReader, Reader
+from lowtide.embeddings.side_by_side import side_by_side
 from lowtide.model import BiLM, BiLMConfig, LayerMix, States, SymbolConfig
 from lowtide.model.products import Dtype, kernel_for
 from lowtide.text.batches import Document, num_positions
@@ -33,7 +34,11 @@ WORDS_AND_LETTERS = BiLMConfig(
     char_cnn=dataclasses.replace(tiny.CHAR_CNN, num_highways=0),
     symbols=SymbolConfig(num_symbols=6, embedding_width=3),
 )
-NETWORKS: dict[str, BiLMConfig] = {**tiny.VARIANTS, "symbols": tiny.SYMBOL_CONFIG, "words and letters": WORDS_AND_LETTERS}
+NETWORKS: dict[str, BiLMConfig] = {
+    **tiny.VARIANTS,
+    "symbols": tiny.SYMBOL_CONFIG,
+    "words and letters": WORDS_AND_LETTERS,
+}
 DOCUMENTS: list[Document] = [
     [["the", "tide", "goes", "out"], [], ["the"], [], []],
     [["tide"]],
@@ -61,9 +66,9 @@ def spelling_for(config: BiLMConfig) -> Spelling:
     return LetterSpelling([*LETTER_MARKS, *"abcdehinotu"], config.char_cnn.max_characters, words)
 
 
-def encoder_of(network: str = "as published", **kwargs: int) -> Encoder:
+def encoder_of(network: str = "as published") -> Encoder:
     config = NETWORKS[network]
-    return Encoder(tiny.bilm(config, **kwargs), spelling_for(config)).eval()
+    return Encoder(tiny.bilm(config), spelling_for(config)).eval()
 
 
 def packed(encoder: Encoder, dtype: Dtype = "float32", *, max_positions: int = 4096, types: int = 99) -> PackedReader:
@@ -74,7 +79,9 @@ Row = tuple[Tensor, Tensor]
 """(..., positions, width) of a document without its first and last mark, and (positions,) its mask."""
 
 
-def rows_of(reader: Reader, documents: Sequence[Document], reduction: Reduction, max_positions: int = 4096) -> list[Row]:
+def rows_of(
+    reader: Reader, documents: Sequence[Document], reduction: Reduction, max_positions: int = 4096
+) -> list[Row]:
     """Put together from pieces; that these fit together is seen to on the way."""
     parts: list[list[Row]] = [[] for _ in documents]
     end = 0
@@ -120,7 +127,7 @@ def alone(encoder: Encoder, documents: Sequence[Document], reduction: Reduction)
 # -- the same numbers as the network that is trained -----------------------------------------------
 
 
-@pytest.mark.parametrize("max_positions", [1, 17, 60, 4096])
+@pytest.mark.parametrize("max_positions", [1, 30, 4096])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_packed_network_says_what_the_network_says(network: str, max_positions: int) -> None:
     encoder = encoder_of(network)
@@ -129,13 +136,13 @@ def test_a_packed_network_says_what_the_network_says(network: str, max_positions
     compare(found, alone(encoder, DOCUMENTS, reduction))
 
 
-@pytest.mark.parametrize("network", ["as published", "three layers", "no residual"])
+@pytest.mark.parametrize("network", ["as published", "no residual"])
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_of_layers_is_the_same_in_pieces(choice: str | int, network: str) -> None:
     encoder = encoder_of(network)
     reduction = choose_layers(choice, encoder.bilm.num_layers)
     expected = alone(encoder, DOCUMENTS, reduction)
-    for max_positions in (1, 30, 4096):
+    for max_positions in (9, 4096):
         compare(rows_of(packed(encoder), DOCUMENTS, reduction, max_positions), expected, at_marks=False)
 
 
@@ -207,7 +214,7 @@ def test_no_piece_has_more_positions_than_it_may(max_positions: int) -> None:
             assert number * (piece.states.layers.shape[2] - 2) <= max(max_positions, number)
 
 
-@pytest.mark.parametrize(("num_tokens", "num_sentences", "max_positions"), [(20_000, 900, 4096), (4_000, 1, 512)])
+@pytest.mark.parametrize(("num_tokens", "num_sentences", "max_positions"), [(20_000, 900, 4096), (2_000, 1, 512)])
 def test_a_long_document_in_pieces_is_the_same_document(
     num_tokens: int, num_sentences: int, max_positions: int
 ) -> None:
@@ -224,15 +231,15 @@ def test_a_long_document_in_pieces_is_the_same_document(
 # -- both directions at once -----------------------------------------------------------------------
 
 
-def test_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [1, 3, 27])
+def test_two_threads_say_what_one_says(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, reduction = encoder_of(), choose_layers("all", 3)
-    many = DOCUMENTS * 3
+    many = (DOCUMENTS * 3)[:number]
     called: list[int] = []
-    side_by_side = readers.side_by_side
 
-    def counted(first: object, second: object) -> object:
+    def counted(first: Callable[[], object], second: Callable[[], object]) -> tuple[object, object]:
         called.append(1)
-        return side_by_side(first, second)  # type: ignore[arg-type]  # handed on
+        return side_by_side(first, second)
 
     monkeypatch.setattr(readers, "side_by_side", counted)
     one = rows_of(packed(encoder), many, reduction, 100)
@@ -242,8 +249,9 @@ def test_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> No
         two = rows_of(packed(encoder), many, reduction, 100)
     finally:
         torch.set_num_threads(before)
-    assert called
-    compare(two, one, atol=0)
+    assert bool(called) == (number >= 8)
+    compare(two, one, atol=1e-6)
+    assert torch.get_num_threads() == before
 
 
 # -- less exact ------------------------------------------------------------------------------------
@@ -264,7 +272,7 @@ SENTENCE = ["the", "tide", "goes", "out", "潮水"]
 COMPANY: list[list[Document]] = [
     [[SENTENCE]],
     [[["a"]], [SENTENCE], [SENTENCE]],
-    [[[f"w{n}" * (n % 5 + 1)] * (n % 9)] for n in range(40)] + [[SENTENCE]],
+    [*([[f"w{n}" * (n % 5 + 1)] * (n % 9)] for n in range(40)), [SENTENCE]],
     [[["very", "long"] * 40], [SENTENCE], [[]]],
 ]
 
@@ -272,15 +280,14 @@ COMPANY: list[list[Document]] = [
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 def test_a_sentence_has_the_same_vectors_in_any_company_and_in_any_pieces(dtype: Dtype, tiny_preset: Encoder) -> None:
     reduction = choose_layers("all", 3)
-    name = kernel_for(dtype, CPU).name
-    is_exact = name == "oneDNN" or name.endswith("8 bits")
+    atol = {"float32": 1e-6, "bfloat16": 1e-5, "int8": 0}[dtype]
     reader = packed(tiny_preset, dtype)
     [expected] = rows_of(packed(tiny_preset, dtype), [[SENTENCE]], reduction)
     for documents in COMPANY:
         place = max(number for number, document in enumerate(documents) if document == [SENTENCE])
         for max_positions in (4096, 50):
             found = rows_of(reader, documents, reduction, max_positions)[place]
-            compare([found], [expected], atol=0 if is_exact else 1e-5)
+            compare([found], [expected], atol=atol)
 
 
 def test_reading_changes_no_weight(tiny_preset: Encoder) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lowtide.embeddings.side_by_side import side_by_side
+from lowtide.embeddings.side_by_side import on_one_thread, side_by_side
 
 
 @pytest.fixture(params=[2, 3, 4], ids="{} threads".format)
@@ -105,3 +105,10 @@ def test_a_process_that_was_forked_does_not_wait_for_threads_of_its_parent(
         return threading.get_ident()
 
     assert not set(side_by_side(work, work)) & parent
+
+
+def test_on_one_thread_there_is_one_and_then_as_many_as_before(threads: int) -> None:
+    with pytest.raises(KeyError), on_one_thread():
+        assert torch.get_num_threads() == 1
+        raise KeyError
+    assert torch.get_num_threads() == threads

@@ -15,7 +15,7 @@ from torch import Tensor
 import tiny
 from lowtide.model import packed_lstm
 from lowtide.model.lstm import LSTMConfig, LSTMStack
-from lowtide.model.packed_lstm import PackedStack
+from lowtide.model.packed_lstm import PackedReading, PackedStack, read_together
 from lowtide.model.products import Dtype, kernel_for
 from lowtide.model.recurrence import LayerState, PackedSteps
 
@@ -102,7 +102,7 @@ def test_packed_layers_agree_with_those_that_are_trained(variant: str) -> None:
     compare(trained, exact)  # who judges is judged
 
 
-@claim
+@settings(claim, max_examples=50)
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=12),
     rows_at_once=st.integers(1, 30),
@@ -128,6 +128,23 @@ def test_a_reading_goes_on_where_another_one_ended(cut: int) -> None:
     second, after = read(packed, inputs[cut * rows :], [rows] * (9 - cut), between, (9 - cut) * rows)
     joined = [torch.cat(pair) for pair in zip(first, second, strict=True)]
     compare((joined, after), (whole, last))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("rows_at", [[1] * 4, ROWS_AT], ids=["one row", "rows"])
+@pytest.mark.parametrize("variant", ["as published", "no residual", "no clips", "no projection of the state"])
+def test_two_directions_read_together_as_each_would_alone(variant: str, rows_at: list[int], dtype: Dtype) -> None:
+    both = [stack_of(CONFIGS[variant], seed=seed) for seed in (0, 1)]
+    packed = [PackedStack(stack, kernel_for(dtype, CPU)) for stack in both]
+    inputs = [draw(sum(rows_at), both[0].config.width, seed=seed) for seed in (3, 4)]
+    states = [states_for(stack, rows_at[0], seed=seed) for stack, seed in zip(both, (7, 70), strict=True)]
+    with torch.inference_mode():
+        types = torch.arange(sum(rows_at))
+        gates = [stack.input_gates(x) for stack, x in zip(packed, inputs, strict=True)]
+        readings = [PackedReading(g, types, state) for g, state in zip(gates, states, strict=True)]
+        found = read_together(packed, readings, rows_at)
+    for answer, stack, x, state in zip(found, packed, inputs, states, strict=True):
+        compare(answer, read(stack, x, rows_at, state, len(x)))
 
 
 def test_no_positions_leave_the_states_as_they_were() -> None:

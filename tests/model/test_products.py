@@ -66,16 +66,17 @@ def exact(weight: Tensor, bias: Tensor | None, inputs: Tensor, plus: Tensor | No
 # -- the numbers -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("for_steps", [False, True], ids=["", "steps"])
 @pytest.mark.parametrize("has_plus", [False, True], ids=["", "plus"])
 @pytest.mark.parametrize("has_bias", [False, True], ids=["", "bias"])
 @pytest.mark.parametrize(("dtype", "kernel"), WORKING, ids=name_of)
 def test_every_kernel_that_works_here_multiplies_as_numpy_does(
-    dtype: Dtype, kernel: Kernel, has_bias: bool, has_plus: bool
+    dtype: Dtype, kernel: Kernel, has_bias: bool, has_plus: bool, for_steps: bool
 ) -> None:
     for outputs, width in WIDTHS:
         weight = draw(outputs, width) / width**0.5
         bias = draw(outputs, seed=1) if has_bias else None
-        product = kernel(weight, bias)
+        product = kernel(weight, bias, for_steps=for_steps)
         for rows in ROWS:
             inputs = draw(rows, width, seed=2)
             plus = draw(rows, outputs, seed=3) if has_plus else None
@@ -90,11 +91,13 @@ def test_every_dtype_has_a_kernel_on_a_processor_of_today() -> None:
     assert {dtype for dtype, _ in WORKING} == set(products.DTYPES)
 
 
+@pytest.mark.parametrize("rows", [1, 5])
 @pytest.mark.parametrize(("dtype", "kernel"), WORKING, ids=name_of)
-def test_a_product_changes_neither_its_inputs_nor_its_weight(dtype: Dtype, kernel: Kernel) -> None:
-    weight, bias, inputs = draw(16, 24), draw(16, seed=1), draw(5, 24, seed=2)
+def test_a_product_changes_neither_its_inputs_nor_its_weight(dtype: Dtype, kernel: Kernel, rows: int) -> None:
+    weight, bias, inputs = draw(16, 24), draw(16, seed=1), draw(rows, 24, seed=2)
     before = [tensor.clone() for tensor in (weight, bias, inputs)]
-    kernel(weight, bias)(inputs, draw(5, 16))
+    kernel(weight, bias)(inputs, draw(rows, 16))
+    kernel(weight, None, for_steps=True)(inputs, draw(rows, 16))
     assert all(torch.equal(*pair) for pair in zip((weight, bias, inputs), before, strict=True))
 
 
@@ -131,25 +134,26 @@ def test_a_row_has_the_same_bits_whatever_rows_stand_beside_it(
         assert torch.equal(product(inputs, added)[chosen], product(alone, added_alone)[0])
 
 
+@pytest.mark.parametrize(("dtype", "kernel"), WORKING, ids=name_of)
 @claim
 @given(rows=st.integers(1, 140), chosen=st.integers(0, 139))
-def test_a_row_of_half_weights_is_nearly_what_it_is_alone(rows: int, chosen: int) -> None:
-    kernels = [kernel for _, kernel in WORKING if isinstance(kernel, products._HalfWeights)]
-    inputs = draw(rows, 40, seed=rows)
-    chosen %= rows
-    for kernel in kernels:
-        product = _product(kernel, 40)
-        alone = product(inputs[chosen : chosen + 1])[0]
-        torch.testing.assert_close(product(inputs)[chosen], alone, rtol=0, atol=1e-6 * max(1, float(alone.abs().max())))
+def test_a_row_of_a_product_for_steps_is_nearly_what_it_is_alone(
+    dtype: Dtype, kernel: Kernel, rows: int, chosen: int
+) -> None:
+    product = _product(kernel, 40, for_steps=True)
+    inputs, chosen = draw(rows, 40, seed=rows), chosen % rows
+    alone = product(inputs[chosen : chosen + 1])[0]
+    torch.testing.assert_close(product(inputs)[chosen], alone, rtol=0, atol=1e-6 * max(1, float(alone.abs().max())))
 
 
-_PRODUCTS: dict[tuple[int, int], Product] = {}
+_PRODUCTS: dict[tuple[int, int, bool], Product] = {}
 
 
-def _product(kernel: Kernel, width: int) -> Product:
-    key = id(kernel), width
+def _product(kernel: Kernel, width: int, *, for_steps: bool = False) -> Product:
+    key = id(kernel), width, for_steps
     if key not in _PRODUCTS:
-        _PRODUCTS[key] = kernel(draw(48, width) / width**0.5, draw(48, seed=1))
+        bias = None if for_steps else draw(48, seed=1)
+        _PRODUCTS[key] = kernel(draw(48, width) / width**0.5, bias, for_steps=for_steps)
     return _PRODUCTS[key]
 
 
@@ -189,11 +193,12 @@ class Broken:
     """A kernel of a library that has gone, or gives wrong numbers."""
 
     follows_threads = True
+    brings_threads = False
 
     def __init__(self, name: str, what: str) -> None:
         self.name, self._what = name, what
 
-    def __call__(self, weight: Tensor, bias: Tensor | None) -> Product:
+    def __call__(self, weight: Tensor, bias: Tensor | None, *, for_steps: bool = False) -> Product:
         right = products._Plain()(weight, bias)
         if self._what == "raises":
             raise NotImplementedError("no such operator: gone\nwith a long list of others")
@@ -237,9 +242,7 @@ def test_a_kernel_that_does_not_work_is_passed_over(
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_where_no_kernel_works_the_reasons_are_told(
-    what: str, fresh: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_no_kernel_works_the_reasons_are_told(what: str, fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(products._KERNELS, "int8", [Broken("first", what), Broken("second", "raises")])
     with pytest.raises(InputError) as error:
         kernel_for("int8", CPU)
@@ -249,7 +252,9 @@ def test_where_no_kernel_works_the_reasons_are_told(
 
 def test_a_device_without_a_kernel_says_so(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(products._KERNELS, "int8", [])
-    with pytest.raises(InputError, match=r"'int8' does not work on this cpu \(there is no kernel for it\): use float32"):
+    with pytest.raises(
+        InputError, match=r"'int8' does not work on this cpu \(there is no kernel for it\): use float32"
+    ):
         kernel_for("int8", CPU)
 
 

@@ -40,8 +40,9 @@ def read(reading: Reading, columns: Columns, first: int) -> dict[int, list[tuple
     for rows in reading.rows_at:
         start, end = end, end + rows
         assert reading.rows[start:end].tolist() == list(range(rows))  # a step holds the longest rows, each once
-        for row, column, type_ in zip(reading.rows[start:end], reading.columns[start:end], reading.types[start:end]):
-            found.setdefault(int(row), []).append((first + int(column), columns.types[type_]))
+        of_step = (numbers[start:end].tolist() for numbers in (reading.rows, reading.columns, reading.types))
+        for row, column, type_ in zip(*of_step, strict=True):
+            found.setdefault(row, []).append((first + column, columns.types[type_]))
     assert end == len(reading.rows) == len(reading.columns) == len(reading.types)
     return found
 

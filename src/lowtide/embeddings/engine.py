@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from lowtide.embeddings.engine_sizes import Sizes, sizes_of, sizes_within
 from lowtide.embeddings.layers import Reduction
 from lowtide.embeddings.readers import PackedReader, Piece, PlainReader, Reader
 from lowtide.errors import InputError
+from lowtide.memory import FreeMemory
 from lowtide.model import BiLM
 from lowtide.model.products import Dtype, kernel_for
 from lowtide.text.batches import Document, group_by_length, num_positions
@@ -58,7 +60,12 @@ class Engine:
         if dtype != "float32" and not isinstance(encoder.bilm, BiLM):
             raise InputError(f"dtype {dtype!r} is for networks of two directions that never meet: use float32")
         self._reader: Reader | None = None
-        self._packed_from: list[tuple[int, int]] = []
+        self._packed_from: list[tuple[int, int, int]] = []
+        self._free = FreeMemory()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs: it packs its own weights."""
+        return {**self.__dict__, "_reader": None}
 
     @property
     def _device(self) -> torch.device:
@@ -123,30 +130,40 @@ class Engine:
             yield from self._embed_document(window[0], reduction)
             return
         answers: list[list[Vectors]] = [[] for _ in window]
-        lengths = [num_positions(document) for document in window]
-        for group in group_by_length(lengths, self.max_positions, longest=_LONGEST_ROW):
-            vectors = self._embed_group([window[number] for number in group], reduction)
-            for number, of_document in zip(group, vectors, strict=True):
+        waiting = self._in_groups(window, range(len(window)))
+        while waiting:
+            group = waiting.popleft()
+            try:
+                found = self._embed_group([window[number] for number in group], reduction)
+            except (MemoryError, RuntimeError) as error:
+                self._halve(error)
+                waiting = self._in_groups(window, itertools.chain(group, *waiting))
+                continue
+            for number, of_document in zip(group, found, strict=True):
                 answers[number] = of_document
         for number in range(len(window)):
             yield from answers[number]
             answers[number] = []
 
+    def _in_groups(self, window: Sequence[Document], numbers: Iterable[int]) -> deque[list[int]]:
+        """Some of the documents of a window in groups of like length, each a batch."""
+        chosen = list(numbers)
+        lengths = [num_positions(window[number]) for number in chosen]
+        longest = _LONGEST_ROW if self._up_to_date().cuts_rows else None
+        groups = group_by_length(lengths, self.max_positions, longest=longest)
+        return deque([chosen[place] for place in group] for group in groups)
+
     def _embed_group(self, documents: Sequence[Document], reduction: Reduction) -> list[list[Vectors]]:
-        """One array a sentence of every document; where memory runs out, half of them at a time."""
+        """One array a sentence of every document."""
         if len(documents) == 1:
             return [list(self._embed_document(documents[0], reduction))]
-        try:
-            answers = [_Sentences(document) for document in documents]
-            for piece in self._up_to_date().read(documents, self.max_positions):
-                reduced = _numpy(piece, reduction)
-                for row, sentences in enumerate(answers):
-                    sentences.take(reduced[..., row, :, :], piece.first)
-            return [sentences.ready for sentences in answers]
-        except (MemoryError, RuntimeError) as error:
-            self._halve(error)
-        half = len(documents) // 2
-        return self._embed_group(documents[:half], reduction) + self._embed_group(documents[half:], reduction)
+        answers = [_Sentences(document) for document in documents]
+        for piece in self._up_to_date().read(documents, self.max_positions):
+            reduced = _numpy(piece, reduction)
+            for row, sentences in enumerate(answers):
+                sentences.take(reduced[..., row, :, :], piece.first)
+            self._free.give_back()
+        return [sentences.ready for sentences in answers]
 
     def _embed_document(self, document: Document, reduction: Reduction) -> Iterator[Vectors]:
         """One array a sentence; where memory runs out, in shorter pieces."""
@@ -156,6 +173,7 @@ class Engine:
                 sentences, num_ready = _Sentences(document), 0
                 for piece in self._up_to_date().read([document], self.max_positions):
                     sentences.take(_numpy(piece, reduction)[..., 0, :, :], piece.first)
+                    self._free.give_back()
                     for vectors in sentences.ready:
                         num_ready += 1
                         if num_ready > num_given:
@@ -177,7 +195,11 @@ class Engine:
 
     def _up_to_date(self) -> Reader:
         """What reads: packed anew if the network was trained since."""
-        weights = [(id(parameter), parameter._version) for parameter in self._encoder.parameters()]
+        # memory is looked at as well as its version, for whoever gives a parameter other numbers has not changed it
+        weights = [
+            (id(weight), weight.data_ptr(), 0 if weight.is_inference() else weight._version)
+            for weight in self._encoder.parameters()
+        ]
         if self._reader is None or weights != self._packed_from:
             self._reader, self._packed_from = self._make_reader(), weights
         return self._reader

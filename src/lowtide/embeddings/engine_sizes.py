@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from lowtide.amounts import format_bytes
 from lowtide.embeddings.type_cache import TYPES_AT_ONCE
 from lowtide.errors import InputError
-from lowtide.model import BiLM, Trunk
+from lowtide.model import Trunk
 from lowtide.model.packed_lstm import ROWS_AT_ONCE
 
 _CACHED_TYPES = 1 << 16
 _ANSWERS = 256e6
 """Bytes of the answers of a window: where vectors are wide, a window is shorter."""
+_BATCH = 256e6
+"""Bytes of a batch: where the network is small, a batch is larger, as it costs as many calls as any other."""
+_LARGER = 4
+"""How many times."""
 _FLOAT = 4
 _TYPE_AROUND = 300
 """Bytes of a type beside its vector: the text, and its places in two tables."""
@@ -41,9 +46,16 @@ class Sizes:
 
 
 def sizes_of(network: Trunk, *, max_positions: int, window_positions: int) -> Sizes:
-    """What is quick: as much as is worth having, and no window of more than a quarter of a gigabyte."""
-    within = int(_ANSWERS / _bytes_of_answer(network))
-    return Sizes(max_positions, min(window_positions, max(within, 4 * max_positions)), _CACHED_TYPES)
+    """What is quick: as much as is worth having.
+
+    Args:
+        network: the network.
+        max_positions: of a batch of a large network.
+        window_positions: of a window, at most.
+    """
+    positions = max(max_positions, min(_LARGER * max_positions, int(_BATCH / _bytes_of_position(network))))
+    window = min(window_positions, max(4 * max_positions, int(_ANSWERS / _bytes_of_answer(network))))
+    return Sizes(positions, window, _CACHED_TYPES)
 
 
 def sizes_within(network: Trunk, num_bytes: int, *, least: int, quick: Sizes) -> Sizes:
@@ -66,14 +78,16 @@ def sizes_within(network: Trunk, num_bytes: int, *, least: int, quick: Sizes) ->
     room = _DOUBT * (num_bytes - fixed)
     positions = int(0.8 * room / a_position)
     if positions < least:
-        needed = fixed + least * a_position / (0.8 * _DOUBT)
+        needed = fixed + (least + 1) * a_position / (0.8 * _DOUBT)
+        unit = 1e8 if needed > 0.9e9 else 1e6
+        needed = math.ceil(needed / unit) * unit  # what is said is rounded, and has to be enough
         raise InputError(
             f"{format_bytes(num_bytes)} are too little memory: this model needs {format_bytes(needed)} or more"
         )
     max_positions = min(quick.max_positions, positions)
     types = min(quick.cached_types, max(max_positions, int(0.2 * room / a_type)))
     return dataclasses.replace(
-        quick, max_positions=max_positions, window_positions=int(max_positions * ratio), cached_types=types
+        quick, max_positions=max_positions, window_positions=round(max_positions * ratio), cached_types=types
     )
 
 
@@ -85,8 +99,8 @@ def _bytes_of_answer(network: Trunk) -> int:
 def _bytes_of_position(network: Trunk) -> int:
     """Of a position of a batch: its states and what is made of them, and what its type says to the gates."""
     states = 3 * _bytes_of_answer(network)
-    gates = 2 * 4 * network.config.lstm.cell_width * _FLOAT * (1.5 if isinstance(network, BiLM) else 1)
-    return states + int(gates)
+    gates = 2 * 4 * network.config.lstm.cell_width * _FLOAT
+    return states + gates
 
 
 def _bytes_of_packed(network: Trunk) -> int:

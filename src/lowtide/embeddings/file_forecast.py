@@ -94,9 +94,9 @@ def log_extent(extent: Extent | None, kind: VectorKind) -> None:
     """Say what will be written; of a text whose end is not in sight, for every token."""
     if extent is None:
         log.info(
-            "writes      %s, %s a sentence" if kind.is_pooled else "writes      %s, %s a token",
-            kind,
+            "writes      %s a sentence, %s" if kind.is_pooled else "writes      %s a token, %s",
             format_bytes(unit_bytes(kind)),
+            kind,
         )
         return
     log.info(
@@ -105,8 +105,8 @@ def log_extent(extent: Extent | None, kind: VectorKind) -> None:
         else "writes      about %s sentences, %s tokens: %s, %s",
         _rounded(extent.num_sentences, extent),
         _rounded(extent.num_tokens, extent),
-        kind,
         format_bytes(extent.num_bytes(kind)),
+        kind,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +44,8 @@ class Reader(Protocol):
 
     settings: dict[str, Any]
     """All that decides the last bits of a number."""
+    cuts_rows: bool
+    """Whether rows that are too long are read in pieces."""
 
     def read(self, documents: Sequence[Document], max_positions: int) -> Iterator[Piece]:
         """Encode documents, their columns in order.
@@ -59,6 +62,8 @@ class PlainReader:
     Args:
         encoder: of the network.
     """
+
+    cuts_rows = False
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -88,6 +93,8 @@ class PackedReader:
         cached_types: how many token vectors are kept.
     """
 
+    cuts_rows = True
+
     def __init__(self, encoder: Encoder, kernel: Kernel, *, max_positions: int, cached_types: int) -> None:
         bilm = encoder.bilm
         assert isinstance(bilm, BiLM)
@@ -97,6 +104,7 @@ class PackedReader:
         self._like = next(bilm.parameters())
         self._is_parallel = kernel.follows_threads and self._like.device.type == "cpu"
         self._brings_threads = kernel.brings_threads
+        self._lock = threading.Lock()  # what is kept of types has one user at a time
         with torch.inference_mode():
             self._stacks = [PackedStack(stack, kernel) for stack in (bilm.forward_lstm, bilm.backward_lstm)]
             self._vectors = TypeCache(bilm, encoder.spelling, cached_types)
@@ -111,10 +119,12 @@ class PackedReader:
         """See `Reader`."""
         rows = Rows(documents, self._marks)
         edges = range(0, max(1, rows.num_columns), max(1, max_positions // len(documents)))
-        entered = self._enter_backward(rows, edges)
+        with self._lock:
+            entered = self._enter_backward(rows, edges)
         ahead: list[LayerState] = []
         for first in edges:
-            states, ahead = self._read_piece(rows, first, first + edges.step, ahead, entered.pop(first, []))
+            with self._lock:
+                states, ahead = self._read_piece(rows, first, first + edges.step, ahead, entered.pop(first, []))
             yield Piece(first, states)
 
     @torch.inference_mode()

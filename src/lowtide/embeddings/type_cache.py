@@ -36,6 +36,9 @@ class Slots:
     def __len__(self) -> int:
         return len(self._places)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
     def place(self, keys: Sequence[str]) -> tuple[list[int], list[int]]:
         """Find the places of keys, and give new ones to those that have none.
 
@@ -61,26 +64,20 @@ class Slots:
 
 
 class Table:
-    """Rows of numbers that are filled as they come: memory is taken for those that were.
+    """Rows of numbers that are filled as they come: the system gives memory to those that were.
 
     Args:
         width: of a row.
-        capacity: the most rows.
+        capacity: how many rows.
         like: a tensor of the dtype and on the device.
     """
 
     def __init__(self, width: int, capacity: int, like: Tensor) -> None:
-        self._capacity = capacity
-        self.rows = like.new_empty(0, width)
-        """(rows, width); those never filled hold anything."""
+        self.rows = like.new_empty(capacity, width)
+        """(capacity, width); those never filled hold anything."""
 
     def fill(self, places: Sequence[int], values: Tensor) -> None:
         """Fill rows with values, (places, width)."""
-        needed = max(places, default=-1) + 1
-        if needed > len(self.rows):
-            grown = self.rows.new_empty(min(self._capacity, max(needed, 2 * len(self.rows))), self.rows.shape[1])
-            grown[: len(self.rows)] = self.rows
-            self.rows = grown
         self.rows.index_copy_(0, torch.tensor(places, dtype=torch.int64, device=self.rows.device), values)
 
 
@@ -105,9 +102,10 @@ class TypeCache:
         """(types, width) of different types, in their order."""
         if len(types) > self._slots.capacity:
             return self._computed(types)
+        missing = [type_ for type_ in types if type_ not in self._slots]
+        computed = self._computed(missing)  # first, for what fails leaves nothing behind that looks as if it were known
         places, new = self._slots.place(types)
-        if new:
-            self._table.fill([places[number] for number in new], self._computed([types[number] for number in new]))
+        self._table.fill([places[number] for number in new], computed)
         return self._table.rows.index_select(0, torch.tensor(places, dtype=torch.int64, device=self._like.device))
 
     def _computed(self, types: Sequence[str]) -> Tensor:
@@ -148,11 +146,12 @@ class GateCache:
 
     def places_of(self, types: Sequence[str], vectors: Tensor) -> Tensor:
         """Where in the tables different types lie, (types,); their vectors, (types, width), are given."""
+        missing = [number for number, type_ in enumerate(types) if type_ not in self._slots]
+        asked = vectors.index_select(0, torch.tensor(missing, dtype=torch.int64, device=vectors.device))
+        computed = [stack.input_gates(asked) for stack in self._stacks] if missing else []
         places, new = self._slots.place(types)
-        if new:
-            asked = vectors.index_select(0, torch.tensor(new, device=vectors.device))
-            for stack, table in zip(self._stacks, self.tables, strict=True):
-                table.fill([places[number] for number in new], stack.input_gates(asked))
+        for table, gates in zip(self.tables, computed, strict=False):
+            table.fill([places[number] for number in new], gates)
         return torch.tensor(places, dtype=torch.int64, device=vectors.device)
 
 

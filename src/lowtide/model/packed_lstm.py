@@ -130,23 +130,31 @@ def _read_layer(
         (directions, positions, state width), and the states after the last step of every row, in memory of their own.
     """
     h = torch.stack([state.hidden for state in states])  # (directions, rows, state width)
-    c = torch.stack([state.cell for state in states]).mul_(2)
+    cells = torch.stack([state.cell for state in states]).mul_(2)
+    last = h.clone()
     outputs = h.new_empty(len(layers), num_positions, config.state_width)
     first = 0
     for steps in _blocks(rows_at):
         end = first + sum(steps)
-        gates, start = gates_of(first, end), first
-        for n in steps:
-            here, there = slice(first, first + n), slice(first - start, first - start + n)
-            _step(layers, config, [of_direction[there] for of_direction in gates], h[:, :n], c[:, :n], outputs[:, here])
-            h[:, :n] = outputs[:, here]
-            first += n
-    c.div_(2)
-    return outputs, [LayerState(hidden, cell) for hidden, cell in zip(h, c, strict=True)]
+        gates = zip(*(of_direction.split(steps) for of_direction in gates_of(first, end)), strict=True)
+        for n, here, output in zip(steps, gates, outputs[:, first:end].split(steps, dim=1), strict=True):
+            if n < h.shape[1]:
+                last[:, n : h.shape[1]] = h[:, n:]
+                h = h[:, :n]
+            _step(layers, config, here, h, cells[:, :n], output)
+            h = output
+        first = end
+    last[:, : h.shape[1]] = h
+    return outputs, [LayerState(hidden, cell) for hidden, cell in zip(last, cells.div_(2), strict=True)]
 
 
 def _step(
-    layers: Sequence[_PackedLayer], config: LSTMConfig, input_gates: list[Tensor], h: Tensor, c: Tensor, output: Tensor
+    layers: Sequence[_PackedLayer],
+    config: LSTMConfig,
+    input_gates: Sequence[Tensor],
+    h: Tensor,
+    c: Tensor,
+    output: Tensor,
 ) -> None:
     """One step of n rows; the cells are changed in their place.
 
@@ -158,8 +166,10 @@ def _step(
         c: (directions, n, cell width), doubled.
         output: (directions, n, state width), to be filled.
     """
-    gates = _stacked([layer.recurrent(x, g) for layer, x, g in zip(layers, h, input_gates, strict=True)]).sigmoid_()
-    i, f, s, o = gates.split(config.cell_width, dim=2)  # the candidate is 2 s - 1
+    gates = _stacked(
+        [layer.recurrent(x, g) for layer, x, g in zip(layers, h.unbind(), input_gates, strict=True)]
+    ).sigmoid_()
+    i, f, s, o = gates.chunk(4, dim=2)  # the candidate is 2 s - 1
     c.mul_(f).addcmul_(i, s, value=4).sub_(i, alpha=2)
     if config.cell_clip is not None:
         c.clamp_(-2 * config.cell_clip, 2 * config.cell_clip)
@@ -167,7 +177,9 @@ def _step(
     if not config.is_projected:
         torch.mul(half, 2, out=output)
         return
-    projected = _stacked([layer.projection(x) for layer, x in zip(layers, half, strict=True) if layer.projection])
+    projected = _stacked(
+        [layer.projection(x) for layer, x in zip(layers, half.unbind(), strict=True) if layer.projection]
+    )
     if config.projection_clip is None:
         output.copy_(projected)
     else:
@@ -180,13 +192,13 @@ def _stacked(answers: list[Tensor]) -> Tensor:
 
 
 def _blocks(rows_at: Sequence[int]) -> Iterator[list[int]]:
-    """Steps in blocks of some hundred rows."""
+    """Steps in blocks of some hundred rows, or of one step if it has more."""
     block: list[int] = []
     for rows in rows_at:
-        block.append(rows)
-        if sum(block) >= ROWS_AT_ONCE:
+        if block and sum(block) + rows > ROWS_AT_ONCE:
             yield block
             block = []
+        block.append(rows)
     if block:
         yield block
 

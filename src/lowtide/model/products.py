@@ -95,6 +95,7 @@ class _Plain:
 class _OneDnn:
     """oneDNN with a packed weight, the layout that is fastest on most processors from Intel and AMD.
 
+    It makes and keeps machine code for every number of rows, half a megabyte each; so numbers of rows are rounded up.
     A single row is no matter of arithmetic but of fetching the weight, and there NumPy's library is quicker.
     """
 
@@ -112,13 +113,21 @@ class _OneDnn:
         multiply_row = _row_product(weight) if for_steps and bias is None and self.brings_threads else None
 
         def product(inputs: Tensor, plus: Tensor | None = None) -> Tensor:
-            if multiply_row is not None and len(inputs) == 1:
+            rows = inputs.shape[0]
+            if multiply_row is not None and rows == 1:
                 answer = multiply_row(inputs)
             else:
-                answer = library._linear_pointwise(inputs.to(dtype), packed, added, "none", [], "").float()
+                filled_up = functional.pad(inputs, (0, 0, 0, _rounded_up(rows) - rows)).to(dtype)
+                answer = library._linear_pointwise(filled_up, packed, added, "none", [], "").float()[:rows]
             return answer if plus is None else answer.add_(plus)
 
         return product
+
+
+def _rounded_up(rows: int) -> int:
+    """To one of few numbers, none of them much larger."""
+    unit = 1 if rows <= 4 else 8 if rows <= 128 else 32 if rows <= 512 else 128
+    return -(-rows // unit) * unit
 
 
 def _row_product(weight: Tensor) -> Callable[[Tensor], Tensor]:
@@ -166,9 +175,8 @@ class _Int8:
 
     def __call__(self, weight: Tensor, bias: Tensor | None, *, for_steps: bool = False) -> Product:
         library = torch.ops.quantized
-        scales = (
-            weight.abs().amax(dim=1).clamp_min(1e-30) / 127
-        )  # of an output without weights: QNNPACK wants some scale
+        # QNNPACK wants some scale even where all weights of an output are 0
+        scales = weight.abs().amax(dim=1).clamp_min(1e-30) / 127
         widened = functional.pad(weight, (0, 2))
         with _engine(self._engine):
             held = torch.quantize_per_channel(

@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 
 from lowtide.amounts import format_bytes, format_seconds
-from lowtide.messages import say
 from lowtide.memory import FreeMemory, peak_memory
+from lowtide.messages import say
 from lowtide.training.settings import Settings
 from lowtide.training.trainer import Trainer
 

@@ -20,6 +20,7 @@ from lowtide.embeddings.encoder import Encoder, read_directions, run_batch
 from lowtide.embeddings.language_model import LanguageModel, Perplexity, unigram_perplexity
 from lowtide.errors import ModelError, TrainingError
 from lowtide.files import explained
+from lowtide.memory import FreeMemory
 from lowtide.model import BiLM, Carry, LogUniformSampler, Softmax
 from lowtide.progress import progress
 from lowtide.text.batches import NO_TARGET, Document, PackedBatches, TrainingBatch, TrainingBatches
@@ -34,7 +35,6 @@ from lowtide.training.checkpoint import (
     save_checkpoint,
 )
 from lowtide.training.interrupts import interrupts_deferred
-from lowtide.memory import FreeMemory
 from lowtide.training.optimisation import (
     clip_gradients,
     make_optimizers,
