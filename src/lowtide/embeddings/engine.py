@@ -130,16 +130,16 @@ class Engine:
             yield from self._embed_document(window[0], reduction)
             return
         answers: list[list[Vectors]] = [[] for _ in window]
-        waiting = self._in_groups(window, range(len(window)))
+        waiting, size = self._in_groups(window, range(len(window))), self.max_positions
         while waiting:
-            group = waiting.popleft()
+            if self.max_positions < size:  # memory has run out
+                waiting, size = self._in_groups(window, itertools.chain(*waiting)), self.max_positions
             try:
-                found = self._embed_group([window[number] for number in group], reduction)
+                found = self._embed_group([window[number] for number in waiting[0]], reduction)
             except (MemoryError, RuntimeError) as error:
                 self._halve(error)
-                waiting = self._in_groups(window, itertools.chain(group, *waiting))
                 continue
-            for number, of_document in zip(group, found, strict=True):
+            for number, of_document in zip(waiting.popleft(), found, strict=True):
                 answers[number] = of_document
         for number in range(len(window)):
             yield from answers[number]
