@@ -97,11 +97,14 @@ _KILLED_RUN = """
 import os, signal, sys
 from pathlib import Path
 
+import torch
+
 from lowtide import files
 from lowtide.embeddings import Elmo, engine, parts
 from lowtide.embeddings.outputs import hdf5, memory_map
 
 engine.WINDOW_POSITIONS = {window}
+torch.set_num_threads({threads})  # as the process that goes on
 
 def kill_in(owner, name, call, after=False):
     before, calls = getattr(owner, name), [0]
@@ -133,7 +136,7 @@ _MOMENTS = {
 
 def killed(where: str, model: Path, corpus: Path, out: Path, *, shard: str | None = None) -> None:
     names = {"where": where, "model": str(model), "corpus": str(corpus), "out": str(out), "shard": shard}
-    script = _KILLED_RUN.format(window=WINDOW, **names)
+    script = _KILLED_RUN.format(window=WINDOW, threads=torch.get_num_threads(), **names)
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ran.returncode == -signal.SIGKILL, ran.stderr
 

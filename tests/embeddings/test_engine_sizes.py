@@ -73,5 +73,13 @@ def test_there_is_room_for_the_types_of_a_batch_and_no_window_is_shorter_than_on
             assert sizes.window_positions >= sizes.max_positions
 
 
+def test_a_window_is_shorter_where_a_batch_is(network: BiLM) -> None:
+    ratio = quick(network).window_positions / quick(network).max_positions
+    for num_bytes in BUDGETS:
+        with contextlib.suppress(InputError):
+            sizes = within(network, num_bytes)
+            assert sizes.window_positions == pytest.approx(ratio * sizes.max_positions, abs=1)
+
+
 def test_the_same_memory_gives_the_same_sizes(network: BiLM) -> None:
     assert within(network, 10**10) == within(network, 10**10)

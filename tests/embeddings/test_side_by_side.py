@@ -105,6 +105,7 @@ def test_a_process_that_was_forked_does_not_wait_for_threads_of_its_parent(
         return threading.get_ident()
 
     assert not set(side_by_side(work, work)) & parent
+    assert torch.get_num_threads() == threads  # though threads were made
 
 
 def test_on_one_thread_there_is_one_and_then_as_many_as_before(threads: int) -> None:

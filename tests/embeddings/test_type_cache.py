@@ -9,6 +9,7 @@ from torch import Tensor
 import tiny
 from lowtide.embeddings.type_cache import GateCache, Slots, TypeCache
 from lowtide.model import BiLM, CharCNNConfig
+from lowtide.model.char_cnn import CharCNN
 from lowtide.model.packed_lstm import PackedStack
 from lowtide.model.products import kernel_for
 from lowtide.text.characters import ByteSpelling
@@ -122,6 +123,23 @@ def test_what_is_known_is_not_computed_again(network: BiLM, monkeypatch: pytest.
     num_before = len(asked)
     vectors_of(cache, ["tide", "the"])
     assert len(asked) == num_before > 0
+
+
+def test_what_the_token_network_reads_at_once_has_one_of_few_shapes(
+    network: BiLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel may round otherwise at another shape; whether it does depends on the processor."""
+    read: list[Tensor] = []
+    forward = network.token_network.forward
+    monkeypatch.setattr(network.token_network, "forward", lambda spelled: read.append(spelled) or forward(spelled))  # type: ignore[func-returns-value]  # that is its use
+    for types in (TYPES, TYPES[:1], TYPES[5:9]):
+        vectors_of(cache_of(network), types)
+    token_network = network.token_network
+    assert isinstance(token_network, CharCNN)
+    for spelled in read:
+        assert len(spelled) % 16 == 0
+        assert spelled.shape[1] in (16 + 4, 32 + 4, 48 + 4, 50)
+        assert torch.equal(token_network._without_repeated_end(spelled), spelled)  # nothing is left out again
 
 
 @pytest.mark.parametrize("variant", tiny.VARIANTS)

@@ -101,6 +101,12 @@ def test_a_product_changes_neither_its_inputs_nor_its_weight(dtype: Dtype, kerne
     assert all(torch.equal(*pair) for pair in zip((weight, bias, inputs), before, strict=True))
 
 
+def test_8_bits_are_multiplied_by_the_engine_that_is_made_for_this_processor(fresh: None) -> None:
+    if "x86" not in torch.backends.quantized.supported_engines:
+        pytest.skip("of another kind of processor")
+    assert kernel_for("int8", CPU).name == "x86, 8 bits"
+
+
 @pytest.mark.parametrize(("dtype", "kernel"), WORKING, ids=name_of)
 def test_no_rows_give_no_rows(dtype: Dtype, kernel: Kernel) -> None:
     product = kernel(draw(6, 5), draw(6))
