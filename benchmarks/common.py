@@ -94,13 +94,15 @@ def _ways(dtype: Dtype, x: torch.Tensor, weight: torch.Tensor) -> Iterator[tuple
         ints = torch.quantize_per_channel(
             weight, torch.full((len(weight),), scale), torch.zeros(len(weight), dtype=torch.int64), 0, torch.qint8
         )
-        for engine in ("x86", "fbgemm", "onednn"):
-            if engine in torch.backends.quantized.supported_engines:
-                torch.backends.quantized.engine = engine
-                yield (
-                    f"torch ({engine}, dynamic)",
-                    partial(quantized.linear_dynamic, x, quantized.linear_prepack(ints, None)),
-                )
+        before = torch.backends.quantized.engine
+        try:
+            for engine in ("x86", "fbgemm", "onednn"):
+                if engine in torch.backends.quantized.supported_engines:
+                    torch.backends.quantized.engine = engine
+                    packed = quantized.linear_prepack(ints, None)
+                    yield f"torch ({engine}, dynamic)", partial(quantized.linear_dynamic, x, packed)
+        finally:
+            torch.backends.quantized.engine = before
         return
     cast = x.bfloat16() if dtype == "bfloat16" else x
     held = weight.to(cast.dtype)

@@ -19,7 +19,7 @@ import tiny
 from lowtide.embeddings import Elmo, engine
 from lowtide.embeddings.encoder import Encoder, sentence_places
 from lowtide.embeddings.engine import Engine
-from lowtide.embeddings.layers import choose_layers
+from lowtide.embeddings.layers import Reduction, choose_layers
 from lowtide.embeddings.readers import Piece, Reader
 from lowtide.errors import InputError
 from lowtide.model import BiLMConfig, JointLSTM
@@ -196,6 +196,43 @@ def test_where_there_is_no_memory_for_the_least_the_error_is_raised(elmo: Elmo) 
         assert nothing.max_positions == 64
 
 
+def test_what_was_read_before_memory_ran_out_is_not_read_again(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MAX_POSITIONS", 32)  # batches of 128 positions, as the network is small
+    narrow = narrowed(elmo, MemoryError(), 100)
+    read: list[int] = []
+    monkeypatch.setattr(narrow, "_halve", lambda error: setattr(narrow, "max_positions", 64))
+    embed_group = narrow._embed_group
+
+    def noted(documents: Sequence[Document], reduction: Reduction) -> list[list[np.ndarray]]:
+        found = embed_group(documents, reduction)
+        read.extend(id(document) for document in documents)
+        return found
+
+    monkeypatch.setattr(narrow, "_embed_group", noted)
+    # the first batch is small enough, the second is not
+    documents = [[["a"] * 50], [["b"] * 40], *([[f"w{n}"] * 6] for n in range(40))]
+    narrow._make_reader = _from_the_second_batch_on(narrow._make_reader)  # type: ignore[method-assign]  # a double
+    compare(all_of(narrow, documents), all_of(Engine(elmo.encoder()), documents))
+    assert narrow.max_positions == 64 and sorted(read) == sorted(map(id, documents))
+
+
+def _from_the_second_batch_on(make_reader: Callable[[], Reader]) -> Callable[[], Reader]:
+    """A reader that is narrow for documents of less than 40 tokens alone."""
+
+    def make() -> Reader:
+        narrow = make_reader()
+        assert isinstance(narrow, Narrow)
+        whole, read = narrow._reader, narrow.read
+
+        def chosen(documents: Sequence[Document], max_positions: int) -> Iterator[Piece]:
+            return (whole.read if len(documents[0][0]) >= 40 else read)(documents, max_positions)
+
+        narrow.read = chosen  # type: ignore[method-assign]  # a double
+        return narrow
+
+    return make
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_memory_that_ran_out_among_the_types_leaves_none_half_known(
     elmo: Elmo, times: int, monkeypatch: pytest.MonkeyPatch
@@ -369,7 +406,10 @@ def test_a_network_whose_directions_meet_gives_the_vectors_of_each_sentence_alon
         np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5)
 
 
-def test_rows_that_are_read_whole_are_not_batched_as_if_they_were_read_in_pieces() -> None:
+def test_rows_that_are_read_whole_are_not_batched_as_if_they_were_read_in_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "MAX_POSITIONS", 1000)
     encoder, read = _joint(), []
     encoder.bilm.register_forward_pre_hook(lambda _, arguments: read.append(arguments[1].shape))
     long = [["a"] * 3000, ["b"] * 2500, ["c"] * 5, ["d"]]

@@ -118,6 +118,20 @@ def test_blocks_of_steps_may_be_cut_anywhere(lengths: list[int], rows_at_once: i
     compare(found, judged(stack, inputs, rows_at, states, torch.float32))
 
 
+def test_no_more_rows_are_multiplied_at_once_than_are_worth_having() -> None:
+    stack, rows_at, multiplied = stack_of(tiny.LSTM), [300, 300, 212, 200, 100, 7], list[int]()
+    packed = PackedStack(stack, FLOAT32)
+    product = packed.layers[1].input_product
+
+    def counted(inputs: Tensor, plus: Tensor | None = None) -> Tensor:
+        multiplied.append(len(inputs))
+        return product(inputs, plus)
+
+    packed.layers[1].input_product = counted
+    read(packed, draw(sum(rows_at), 5, seed=3), rows_at, states_for(stack, 300), 9)
+    assert multiplied == [300, 512, 307]
+
+
 @pytest.mark.parametrize("cut", range(1, 9))
 def test_a_reading_goes_on_where_another_one_ended(cut: int) -> None:
     stack = stack_of(CONFIGS["three layers"])

@@ -101,10 +101,11 @@ def test_a_product_changes_neither_its_inputs_nor_its_weight(dtype: Dtype, kerne
     assert all(torch.equal(*pair) for pair in zip((weight, bias, inputs), before, strict=True))
 
 
-def test_8_bits_are_multiplied_by_the_engine_that_is_made_for_this_processor(fresh: None) -> None:
-    if "x86" not in torch.backends.quantized.supported_engines:
-        pytest.skip("of another kind of processor")
-    assert kernel_for("int8", CPU).name == "x86, 8 bits"
+@pytest.mark.skipif("x86" not in torch.backends.quantized.supported_engines, reason="another kind of processor")
+@pytest.mark.parametrize(("dtype", "name"), [("float32", "oneDNN"), ("int8", "x86, 8 bits")])
+def test_the_quickest_kernel_is_the_one_that_is_taken(dtype: Dtype, name: str, fresh: None) -> None:
+    """A kernel that is broken is passed over, and the others would pass all these tests."""
+    assert kernel_for(dtype, CPU).name == name
 
 
 @pytest.mark.parametrize(("dtype", "kernel"), WORKING, ids=name_of)
@@ -301,3 +302,15 @@ def test_the_engine_that_was_set_for_8_bits_is_set_again(before: str, monkeypatc
         assert torch.backends.quantized.engine == before
     finally:
         torch.backends.quantized.engine = original
+
+
+def test_whichever_engine_is_set_weights_are_packed_by_the_one_that_can() -> None:
+    before = torch.backends.quantized.engine
+    try:
+        for engine in torch.backends.quantized.supported_engines:
+            torch.backends.quantized.engine = engine
+            for dtype, kernel in WORKING:
+                assert kernel(draw(6, 5), draw(6))(draw(2, 5)).shape == (2, 6), dtype
+                assert torch.backends.quantized.engine == engine
+    finally:
+        torch.backends.quantized.engine = before

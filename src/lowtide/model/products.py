@@ -149,7 +149,8 @@ class _HalfWeights:
 
     def __call__(self, weight: Tensor, bias: Tensor | None, *, for_steps: bool = False) -> Product:
         library = torch.ops.quantized
-        packed = library.linear_prepack_fp16(weight.contiguous(), bias)
+        with _engine("fbgemm"):
+            packed = library.linear_prepack_fp16(weight.contiguous(), bias)
 
         def product(inputs: Tensor, plus: Tensor | None = None) -> Tensor:
             answer: Tensor = library.linear_dynamic_fp16(inputs, packed)
