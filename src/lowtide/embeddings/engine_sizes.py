@@ -104,8 +104,8 @@ def _bytes_of_position(network: Trunk) -> int:
 
 
 def _bytes_of_packed(network: Trunk) -> int:
-    """The weights of the recurrence once more, packed."""
-    return sum(p.numel() * _FLOAT for name, p in network.named_parameters() if not name.startswith("token_network"))
+    """The weights of the recurrence twice more: packed, and as single rows want them."""
+    return 2 * sum(p.numel() * _FLOAT for name, p in network.named_parameters() if not name.startswith("token_network"))
 
 
 def _bytes_of_work(network: Trunk) -> int:

@@ -131,13 +131,9 @@ def _rounded_up(rows: int) -> int:
 
 
 def _row_product(weight: Tensor) -> Callable[[Tensor], Tensor]:
-    """A product of one row, by a copy of the weight that is made when the first one comes."""
-
-    @functools.cache
-    def transposed() -> NDArray[np.float32]:
-        return np.ascontiguousarray(weight.detach().numpy().T)
-
-    return lambda row: torch.from_numpy(np.matmul(row.numpy(), transposed()))
+    """A product of one row, by a copy of the weight that lies as it is fetched."""
+    transposed: NDArray[np.float32] = np.ascontiguousarray(weight.detach().numpy().T)
+    return lambda row: torch.from_numpy(np.matmul(row.numpy(), transposed))
 
 
 class _HalfWeights:
