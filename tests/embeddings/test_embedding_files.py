@@ -455,7 +455,7 @@ def test_files_are_a_path_or_a_list_of_paths(elmo: Elmo, corpus: Path, tmp_path:
     with pytest.raises(InputError, match="for files give a list of Path"):
         elmo.embed_to([str(corpus)], tmp_path / "v.npz")
     with pytest.raises(InputError, match="found int"):
-        elmo.embed_to(7, tmp_path / "v.npz")  # type: ignore[arg-type]
+        elmo.embed_to(7, tmp_path / "v.npz")  # type: ignore[arg-type]  # it has to be refused
 
 
 def test_what_is_no_sentence_is_refused(elmo: Elmo, tmp_path: Path) -> None:
@@ -576,7 +576,7 @@ def test_tokens_have_their_places_in_the_line(is_tokenized: bool, elmo: Elmo, tm
 
 def test_an_unknown_type_is_refused(elmo: Elmo, corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot store 'float64'"):
-        elmo.embed_to(corpus, tmp_path / "v.h5", store="float64")  # type: ignore[arg-type]
+        elmo.embed_to(corpus, tmp_path / "v.h5", store="float64")  # type: ignore[arg-type]  # it has to be refused
 
 
 # -- what is told --------------------------------------------------------------------------------
