@@ -66,17 +66,16 @@ def exact(weight: Tensor, bias: Tensor | None, inputs: Tensor, plus: Tensor | No
 # -- the numbers -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("for_steps", [False, True], ids=["", "steps"])
 @pytest.mark.parametrize("has_plus", [False, True], ids=["", "plus"])
 @pytest.mark.parametrize("has_bias", [False, True], ids=["", "bias"])
 @pytest.mark.parametrize(("dtype", "kernel"), WORKING, ids=name_of)
 def test_every_kernel_that_works_here_multiplies_as_numpy_does(
-    dtype: Dtype, kernel: Kernel, has_bias: bool, has_plus: bool, for_steps: bool
+    dtype: Dtype, kernel: Kernel, has_bias: bool, has_plus: bool
 ) -> None:
     for outputs, width in WIDTHS:
         weight = draw(outputs, width) / width**0.5
         bias = draw(outputs, seed=1) if has_bias else None
-        product = kernel(weight, bias, for_steps=for_steps)
+        product = kernel(weight, bias)
         for rows in ROWS:
             inputs = draw(rows, width, seed=2)
             plus = draw(rows, outputs, seed=3) if has_plus else None
@@ -97,7 +96,7 @@ def test_a_product_changes_neither_its_inputs_nor_its_weight(dtype: Dtype, kerne
     weight, bias, inputs = draw(16, 24), draw(16, seed=1), draw(rows, 24, seed=2)
     before = [tensor.clone() for tensor in (weight, bias, inputs)]
     kernel(weight, bias)(inputs, draw(rows, 16))
-    kernel(weight, None, for_steps=True)(inputs, draw(rows, 16))
+    kernel(weight, None)(inputs, draw(rows, 16))
     assert all(torch.equal(*pair) for pair in zip((weight, bias, inputs), before, strict=True))
 
 
@@ -144,23 +143,20 @@ def test_a_row_has_the_same_bits_whatever_rows_stand_beside_it(
 @pytest.mark.parametrize(("dtype", "kernel"), WORKING, ids=name_of)
 @claim
 @given(rows=st.integers(1, 140), chosen=st.integers(0, 139))
-def test_a_row_of_a_product_for_steps_is_nearly_what_it_is_alone(
-    dtype: Dtype, kernel: Kernel, rows: int, chosen: int
-) -> None:
-    product = _product(kernel, 40, for_steps=True)
+def test_a_row_of_a_product_is_nearly_what_it_is_alone(dtype: Dtype, kernel: Kernel, rows: int, chosen: int) -> None:
+    product = _product(kernel, 40)
     inputs, chosen = draw(rows, 40, seed=rows), chosen % rows
     alone = product(inputs[chosen : chosen + 1])[0]
     torch.testing.assert_close(product(inputs)[chosen], alone, rtol=0, atol=1e-6 * max(1, float(alone.abs().max())))
 
 
-_PRODUCTS: dict[tuple[int, int, bool], Product] = {}
+_PRODUCTS: dict[tuple[int, int], Product] = {}
 
 
-def _product(kernel: Kernel, width: int, *, for_steps: bool = False) -> Product:
-    key = id(kernel), width, for_steps
+def _product(kernel: Kernel, width: int) -> Product:
+    key = id(kernel), width
     if key not in _PRODUCTS:
-        bias = None if for_steps else draw(48, seed=1)
-        _PRODUCTS[key] = kernel(draw(48, width) / width**0.5, bias, for_steps=for_steps)
+        _PRODUCTS[key] = kernel(draw(48, width) / width**0.5, draw(48, seed=1))
     return _PRODUCTS[key]
 
 
@@ -200,12 +196,12 @@ class Broken:
     """A kernel of a library that has gone, or gives wrong numbers."""
 
     follows_threads = True
-    brings_threads = False
+    leaves_single_rows = False
 
     def __init__(self, name: str, what: str) -> None:
         self.name, self._what = name, what
 
-    def __call__(self, weight: Tensor, bias: Tensor | None, *, for_steps: bool = False) -> Product:
+    def __call__(self, weight: Tensor, bias: Tensor | None) -> Product:
         right = products._Plain()(weight, bias)
         if self._what == "raises":
             raise NotImplementedError("no such operator: gone\nwith a long list of others")

@@ -103,7 +103,7 @@ class PackedReader:
         self._lstm = bilm.config.lstm
         self._like = next(bilm.parameters())
         self._is_parallel = kernel.follows_threads and self._like.device.type == "cpu"
-        self._brings_threads = kernel.brings_threads
+        self._leaves_single_rows = kernel.leaves_single_rows
         self._lock = threading.Lock()  # what is kept of types has one user at a time
         with torch.inference_mode():
             self._stacks = [PackedStack(stack, kernel) for stack in (bilm.forward_lstm, bilm.backward_lstm)]
@@ -181,8 +181,8 @@ class PackedReader:
     def _read(self, readings: list[PackedReading], rows_at: list[int]) -> Sequence[Read]:
         """Let both directions read."""
         num_rows = max(rows_at, default=0)
-        if num_rows == 1 and self._brings_threads:
-            with on_one_thread():
+        if num_rows == 1 and self._leaves_single_rows:
+            with on_one_thread():  # NumPy's products have threads of their own
                 return read_together(self._stacks, readings, rows_at)
         if num_rows < _ROWS_SIDE_BY_SIDE or not self._is_parallel:
             return read_together(self._stacks, readings, rows_at)

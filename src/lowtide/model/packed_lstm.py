@@ -6,7 +6,8 @@ The same numbers as `lowtide.model.lstm`, up to rounding, by other means:
 - products of inputs are taken out of the time loop, for as many steps at a time as make a good product; those of the
   first layer come from outside, once per *type* (`PackedStack.input_gates`);
 - tanh(x) = 2 sigmoid(2 x) - 1, and sigmoid costs a third of it. The factors of 2, which rounding does not touch, stand
-  in the weights: of the candidate gate, of the projection, and in the cell, which is kept as 2 c.
+  in the weights: of the candidate gate, of the projection, and in the cell, which is kept as 2 c;
+- where one row is left, `lowtide.model.single_row` reads on, if that is quicker than the kernel.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 from lowtide.model.lstm import LSTMConfig, LSTMStack, ProjectedLSTM
 from lowtide.model.products import Kernel, Product
 from lowtide.model.recurrence import LayerState
+from lowtide.model.single_row import SingleRow, read_single_row
 
 ROWS_AT_ONCE = 512
 """Of a product of inputs: enough for its full speed, few enough to hold."""
@@ -102,10 +104,11 @@ class _PackedLayer:
         bias = layer.bias.detach().clone()
         bias[width : 2 * width] += config.forget_bias
         self.input_product = kernel(_with_doubled_candidate(layer.input_weight), _with_doubled_candidate(bias))
-        self.recurrent = kernel(_with_doubled_candidate(layer.recurrent_weight), None, for_steps=True)
-        self.projection: Product | None = None
-        if layer.projection_weight is not None:
-            self.projection = kernel(2 * layer.projection_weight.detach(), None, for_steps=True)
+        recurrent = _with_doubled_candidate(layer.recurrent_weight)
+        projection = None if layer.projection_weight is None else 2 * layer.projection_weight.detach()
+        self.recurrent = kernel(recurrent, None)
+        self.projection: Product | None = None if projection is None else kernel(projection, None)
+        self.single_row = SingleRow(recurrent, projection) if kernel.leaves_single_rows else None
 
 
 def _read_layer(
@@ -136,6 +139,12 @@ def _read_layer(
     first = 0
     for steps in _blocks(rows_at):
         end = first + sum(steps)
+        if steps[0] == 1 and (alone := [layer.single_row for layer in layers if layer.single_row]):
+            last[:, 1 : h.shape[1]] = h[:, 1:]
+            h, cell = h[:, :1], cells[:, :1]
+            read_single_row(alone, config, gates_of(first, end), h, cell, outputs[:, first:end])
+            h, first = outputs[:, end - 1 : end], end
+            continue
         gates = zip(*(of_direction.split(steps) for of_direction in gates_of(first, end)), strict=True)
         for n, here, output in zip(steps, gates, outputs[:, first:end].split(steps, dim=1), strict=True):
             if n < h.shape[1]:
@@ -192,13 +201,15 @@ def _stacked(answers: list[Tensor]) -> Tensor:
 
 
 def _blocks(rows_at: Sequence[int]) -> Iterator[list[int]]:
-    """Steps in blocks of some hundred rows, or of one step if it has more."""
+    """Steps in blocks of some hundred rows, or of one step if it has more; none of one row beside steps of more."""
     block: list[int] = []
+    size = 0
     for rows in rows_at:
-        if block and sum(block) + rows > ROWS_AT_ONCE:
+        if block and (size + rows > ROWS_AT_ONCE or (rows == 1 and block[-1] > 1)):
             yield block
-            block = []
+            block, size = [], 0
         block.append(rows)
+        size += rows
     if block:
         yield block
 

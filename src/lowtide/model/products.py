@@ -19,13 +19,11 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, Protocol, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -59,16 +57,16 @@ class Kernel(Protocol):
     name: str
     follows_threads: bool
     """Whether it keeps to the number of threads of the thread that calls it, so that two may run side by side."""
-    brings_threads: bool
-    """Whether single rows are multiplied by a library with threads of its own: PyTorch's would only be in their way."""
+    leaves_single_rows: bool
+    """Whether single rows, of which one hangs on the other, are read quicker without it: see
+    `lowtide.model.single_row`."""
 
-    def __call__(self, weight: Tensor, bias: Tensor | None, *, for_steps: bool = False) -> Product:
+    def __call__(self, weight: Tensor, bias: Tensor | None) -> Product:
         """Pack a weight.
 
         Args:
             weight: (output width, input width) float32.
             bias: (output width,)
-            for_steps: whether single rows come often, and may be rounded otherwise than among others.
         """
 
 
@@ -77,12 +75,12 @@ class _Plain:
 
     name = "PyTorch"
     follows_threads = False
-    brings_threads = False
+    leaves_single_rows = False
 
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
         self._dtype = dtype
 
-    def __call__(self, weight: Tensor, bias: Tensor | None, *, for_steps: bool = False) -> Product:
+    def __call__(self, weight: Tensor, bias: Tensor | None) -> Product:
         held, added = weight.to(self._dtype), None if bias is None else bias.to(self._dtype)
 
         def product(inputs: Tensor, plus: Tensor | None = None) -> Tensor:
@@ -96,7 +94,6 @@ class _OneDnn:
     """oneDNN with a packed weight, the layout that is fastest on most processors from Intel and AMD.
 
     It makes and keeps machine code for every number of rows, half a megabyte each; so numbers of rows are rounded up.
-    A single row is no matter of arithmetic but of fetching the weight, and there NumPy's library is quicker.
     """
 
     name = "oneDNN"
@@ -104,21 +101,17 @@ class _OneDnn:
 
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
         self._dtype = dtype
-        self.brings_threads = dtype == torch.float32
+        self.leaves_single_rows = dtype == torch.float32
 
-    def __call__(self, weight: Tensor, bias: Tensor | None, *, for_steps: bool = False) -> Product:
+    def __call__(self, weight: Tensor, bias: Tensor | None) -> Product:
         library, dtype = torch.ops.mkldnn, self._dtype
         packed = library._reorder_linear_weight(weight.to(dtype).contiguous(), _PACKED_FOR_ROWS)
         added = None if bias is None else bias.to(dtype)
-        multiply_row = _row_product(weight) if for_steps and bias is None and self.brings_threads else None
 
         def product(inputs: Tensor, plus: Tensor | None = None) -> Tensor:
             rows = inputs.shape[0]
-            if multiply_row is not None and rows == 1:
-                answer = multiply_row(inputs)
-            else:
-                filled_up = functional.pad(inputs, (0, 0, 0, _rounded_up(rows) - rows)).to(dtype)
-                answer = library._linear_pointwise(filled_up, packed, added, "none", [], "").float()[:rows]
+            filled_up = functional.pad(inputs, (0, 0, 0, _rounded_up(rows) - rows)).to(dtype)
+            answer: Tensor = library._linear_pointwise(filled_up, packed, added, "none", [], "").float()[:rows]
             return answer if plus is None else answer.add_(plus)
 
         return product
@@ -130,20 +123,14 @@ def _rounded_up(rows: int) -> int:
     return -(-rows // unit) * unit
 
 
-def _row_product(weight: Tensor) -> Callable[[Tensor], Tensor]:
-    """A product of one row, by a copy of the weight that lies as it is fetched."""
-    transposed: NDArray[np.float32] = np.ascontiguousarray(weight.detach().numpy().T)
-    return lambda row: torch.from_numpy(np.matmul(row.numpy(), transposed))
-
-
 class _HalfWeights:
     """FBGEMM with weights in float16: half the memory to be read, and sums in float32."""
 
     name = "FBGEMM, float16 weights"
     follows_threads = True
-    brings_threads = False
+    leaves_single_rows = False
 
-    def __call__(self, weight: Tensor, bias: Tensor | None, *, for_steps: bool = False) -> Product:
+    def __call__(self, weight: Tensor, bias: Tensor | None) -> Product:
         library = torch.ops.quantized
         with _engine("fbgemm"):
             packed = library.linear_prepack_fp16(weight.contiguous(), bias)
@@ -164,13 +151,13 @@ class _Int8:
     """
 
     follows_threads = True
-    brings_threads = False
+    leaves_single_rows = False
 
     def __init__(self, engine: str) -> None:
         self.name = f"{engine}, 8 bits"
         self._engine = engine
 
-    def __call__(self, weight: Tensor, bias: Tensor | None, *, for_steps: bool = False) -> Product:
+    def __call__(self, weight: Tensor, bias: Tensor | None) -> Product:
         library = torch.ops.quantized
         # QNNPACK wants some scale even where all weights of an output are 0
         scales = weight.abs().amax(dim=1).clamp_min(1e-30) / 127
