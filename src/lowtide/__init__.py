@@ -6,6 +6,7 @@ Importing this is cheap: each name below is fetched when it is first used.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from lowtide.errors import LowtideError
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from lowtide.embeddings.outputs import open_embeddings as open_embeddings
     from lowtide.model.layer_mix import LayerMix as LayerMix
     from lowtide.training.pretrain import pretrain as pretrain
+
+# PyTorch asks the system for large pages, if it is told so before its first tensor: fresh memory in small ones costs as
+# much time as the arithmetic that fills it. Linux only; whoever has set it otherwise keeps it so.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = "0.1.0"
 __all__ = ["Elmo", "LayerMix", "LowtideError", "__version__", "load", "models", "open_embeddings", "pretrain"]

@@ -93,6 +93,23 @@ def pretrain(
     documents: Annotated[
         bool, typer.Option("--documents", help="Carry the state through documents; a blank line parts them.")
     ] = False,
+    inputs: Annotated[
+        Literal["auto", "characters", "words"],
+        typer.Option(help="What token vectors are made of. [auto: characters, or the symbols of a small alphabet]"),
+    ] = "auto",
+    vectors: Annotated[
+        Path | None, typer.Option(help="A word2vec model that token vectors begin as, with --inputs words.")
+    ] = None,
+    tied: Annotated[
+        bool | None, typer.Option(help="One table for input and output. [default: with --inputs words]")
+    ] = None,
+    weight: Annotated[
+        list[float] | None,
+        typer.Option(help="How often a TEXT is read in one pass: 2, 0.2. Once for every TEXT. [default: 1 each]"),
+    ] = None,
+    lowercase: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of the sentences that are read in lower case.")
+    ] = 0.0,
     valid: Annotated[Path | None, typer.Option(help="Held-out text. [default: one document in a hundred]")] = None,
     min_count: Annotated[int | None, typer.Option(min=1, help="The rarest type to predict. [default: 2 or 3]")] = None,
     device: Device = "auto",
@@ -109,8 +126,20 @@ def pretrain(
     from lowtide.training.folder import has_ended
     from lowtide.training.pretrain import run
 
-    text_options = TextOptions(language, tokenizer, lines, encoding, min_count, valid, documents)
-    options = TrainOptions(preset, Budget(time, epochs, tokens), device, threads, seed, learning_rate)
+    text_options = TextOptions(
+        language,
+        tokenizer,
+        lines,
+        encoding,
+        min_count,
+        valid,
+        documents,
+        inputs,
+        vectors,
+        tuple(weight or ()),
+        lowercase,
+    )
+    options = TrainOptions(preset, Budget(time, epochs, tokens), device, threads, seed, learning_rate, tied)
     if dry_run:
         told = forecast(texts, text_options, options)
         print_json(asdict(told)) if as_json else print("\n".join(told.lines()))
@@ -292,6 +321,28 @@ def perplexity(
         print("\n".join(found.lines()))
 
 
+@evaluate.command(epilog="lowtide evaluate senses my-model train.tsv test.tsv")
+def senses(
+    model: Model,
+    labelled: Annotated[Path, typer.Argument(metavar="LABELLED", help="Uses to learn from, or validation pairs.")],
+    test: Annotated[Path | None, typer.Argument(metavar="[TEST]", help="What is judged; pairs do without it.")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+    ui: Ui = "en",
+) -> None:
+    """Measure how well vectors tell the senses of a word apart.
+
+    From uses labelled with a sense (word, sense, token_index, sentence): the sense whose mean vector is nearest.
+    From pairs of uses (label, sentence1, start1, end1, sentence2, start2, end2): one meaning or two, by a cosine.
+    Which vectors of the model are used, LABELLED alone decides; pairs without a TEST are judged in ten folds.
+    """
+    from lowtide.embeddings.loading import load_any
+    from lowtide.evaluation.senses import measure
+
+    found = measure(load_any(model, device=device), labelled, test)
+    print_json(found.as_json()) if as_json else print("\n".join(found.lines()))
+
+
 @app.command(epilog="lowtide inspect my-model --state-check corpus.txt")
 def inspect(
     model: Model,
@@ -421,9 +472,10 @@ def _load(
     language: str | None = None,
     dtype: Dtype = "float32",
 ) -> Elmo:
-    from lowtide.embeddings.loading import load
+    from lowtide.embeddings.elmo import Elmo
+    from lowtide.embeddings.loading import read
 
-    return load(model, weights=weights, tokenizer=tokenizer, language=language, device=device, dtype=dtype)
+    return Elmo(read(model, weights=weights, tokenizer=tokenizer, language=language), device=device, dtype=dtype)
 
 
 def _stopped() -> typer.Exit:

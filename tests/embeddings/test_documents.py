@@ -12,12 +12,11 @@ import torch
 
 import tiny
 from lowtide.embeddings import Elmo, engine
-from lowtide.embeddings.encoder import read_directions
 from lowtide.model import BiLM, Carry
-from lowtide.text.batches import NO_TARGET
 from lowtide.text.corpus import RawSentence
 from lowtide.text.lanes import DocumentBatches
 from lowtide.text.shards import PreparedCorpus, prepare
+from lowtide.training.learning import read_top
 from lowtide.weights.native import save_model
 
 DOCUMENTS = [
@@ -145,13 +144,13 @@ def test_training_sees_what_embedding_will_see(elmo: Elmo, tmp_path: Path, row_t
     with torch.inference_mode():
         for training in batches.chunk(0, 0):
             assert training.backward is not None
-            *tops, carry = read_directions(bilm, training.batch, training.backward, carry if training.goes_on else None)
-            for direction, (top, targets) in enumerate(
-                zip(tops, (training.targets.forward, training.targets.backward), strict=True)
-            ):
-                for row, step in zip(*np.nonzero(targets != NO_TARGET), strict=True):
-                    state = tuple(np.round(top[row, step].double().numpy(), 4).tolist())
-                    found[direction].add((int(targets[row, step]), state))
+            vectors = bilm.token_network(torch.from_numpy(training.batch.type_char_ids))
+            given = carry if training.goes_on else None
+            tops, targets, after = zip(*(read_top(bilm, training, d, vectors, given) for d in (0, 1)), strict=True)
+            carry = Carry(*after)
+            for direction in (0, 1):
+                for state, target in zip(tops[direction].double().numpy(), targets[direction].tolist(), strict=True):
+                    found[direction].add((target, tuple(np.round(state, 4).tolist())))
     expected: list[set[tuple[int, tuple[float, ...]]]] = [set(), set()]
     for document in documents:
         tokens = [token for sentence in document for token in ["<S>", *sentence, "</S>"]]

@@ -390,6 +390,12 @@ def test_a_network_whose_directions_meet_takes_float32_alone(dtype: Dtype) -> No
         Engine(_joint(), dtype=dtype)
 
 
+def test_a_network_in_another_type_of_number_is_not_quietly_read_as_it_is() -> None:
+    encoder = Encoder(tiny.bilm(dtype=torch.float64), ByteSpelling(50))
+    with pytest.raises(InputError, match=r"dtype 'int8' is for weights in float32, found torch\.float64"):
+        Engine(encoder, dtype="int8")
+
+
 def _joint() -> Encoder:
     sizes = dataclasses.replace(tiny.LSTM, cell_clip=None, projection_clip=None, has_residual=False, forget_bias=0.0)
     network = JointLSTM(BiLMConfig(sizes, char_cnn=tiny.CHAR_CNN)).eval()

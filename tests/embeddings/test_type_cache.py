@@ -9,7 +9,7 @@ from torch import Tensor
 import tiny
 from lowtide.embeddings.type_cache import GateCache, Slots, TypeCache
 from lowtide.model import BiLM, CharCNNConfig
-from lowtide.model.char_cnn import CharCNN
+from lowtide.model.char_cnn import CharCNN, _num_used
 from lowtide.model.packed_lstm import PackedStack
 from lowtide.model.products import kernel_for
 from lowtide.text.characters import ByteSpelling
@@ -139,7 +139,8 @@ def test_what_the_token_network_reads_at_once_has_one_of_few_shapes(
     for spelled in read:
         assert len(spelled) % 16 == 0
         assert spelled.shape[1] in (16 + 4, 32 + 4, 48 + 4, 50)
-        assert torch.equal(token_network._without_repeated_end(spelled), spelled)  # nothing is left out again
+        # nothing is left out again
+        assert int(_num_used(spelled).amax()) + token_network.config.widest_filter >= spelled.shape[1]
 
 
 @pytest.mark.parametrize("variant", tiny.VARIANTS)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import tiny
-from lowtide.model.lstm import LSTMConfig, LSTMStack
+from lowtide.model.lstm import LSTMConfig, LSTMStack, ProjectedLSTM
 from lowtide.model.recurrence import LayerState, PackedSteps
 from model import reference
 
@@ -151,3 +151,20 @@ def test_gradients_of_the_stack_agree_with_numerical_ones() -> None:
         return torch.stack(outputs)
 
     assert torch.autograd.gradcheck(outputs_of, (inputs, *stack.parameters()), eps=1e-7, atol=1e-5, fast_mode=True)
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_what_goes_back_once_gives_the_same_gradients_and_then_no_more(once: bool) -> None:
+    stack = stack_of()
+    for layer in stack.layers:
+        assert isinstance(layer, ProjectedLSTM)
+        layer.goes_back_once = once
+    outputs, _ = stack(inputs_for(stack), ONE_ROW, stack.zero_states(1, inputs_for(stack)))
+    parameters = list(stack.parameters())
+    first = torch.autograd.grad(outputs[-1].sum(), parameters, retain_graph=True)
+    if once:
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            torch.autograd.grad(outputs[-1].sum(), parameters)
+        return
+    second = torch.autograd.grad(outputs[-1].sum(), parameters)
+    assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))

@@ -40,7 +40,7 @@ class Problem:
         weights = RecurrentWeights(
             recurrent, projection[0] if projection else None, self.cell_clip, self.projection_clip
         )
-        outputs, last = recur(gates, self.steps, LayerState(hidden, cell), weights)
+        outputs, last = recur(gates.clone(), self.steps, LayerState(hidden, cell), weights)
         return outputs, last.hidden, last.cell
 
     def run_plainly(self, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:

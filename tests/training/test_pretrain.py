@@ -84,12 +84,12 @@ def kill_in(owner, name, call, half):
     setattr(owner, name, patched)
 
 def kill_at(step):
-    loss = trainer.Trainer._loss
+    loss = trainer.Trainer._learn
     def patched(self, batch):
         if self.position.step == step and self._log_path.name == "training.jsonl":
             os.kill(os.getpid(), signal.SIGKILL)
         return loss(self, batch)
-    trainer.Trainer._loss = patched
+    trainer.Trainer._learn = patched
 
 def nothing(*args, **kwargs):
     pass
@@ -265,14 +265,14 @@ def test_a_begun_training_wants_resume(
 def test_a_loss_that_is_no_number_stops_with_advice_and_can_be_resumed(
     corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss = Trainer._loss
+    loss = Trainer._learn
 
-    def break_down(self: Trainer, batch: object) -> object:
+    def break_down(self: Trainer, batch: object) -> float:
         value = loss(self, batch)  # type: ignore[arg-type]  # a batch, passed on unread
         return value * float("nan") if self.position.step == 13 else value
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_loss", break_down)
+        patch.setattr(Trainer, "_learn", break_down)
         with pytest.raises(TrainingError, match=r"nan at step 14.*--resume --learning-rate 0\.005"):
             pretrain_mini(corpus, tmp_path / "model")
     lowtide.pretrain([corpus], out=tmp_path / "model", resume=True, learning_rate=0.005, threads=1)

@@ -14,22 +14,17 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 
-from lowtide.amounts import parse_bytes
 from lowtide.config import to_json
 from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.calibration import MAX_TOKENS, NUM_REMOVED, Calibration, fit
-from lowtide.embeddings.embedding_files import Recipe, VectorFile
 from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.engine import Engine
-from lowtide.embeddings.file_forecast import keeps_spans, kind_for
 from lowtide.embeddings.inputs import Texts, as_sentence, as_sentences, parse_marked
 from lowtide.embeddings.language_model import LanguageModel
 from lowtide.embeddings.layers import Reduction, calibrated_first, choose_layers, pool
-from lowtide.embeddings.numbered import Cutter, NumberedLines, number
-from lowtide.embeddings.outputs import check_output
-from lowtide.embeddings.parts import Shard
+from lowtide.embeddings.numbered import Cutter, number
 from lowtide.embeddings.sampling import sample_documents
-from lowtide.embeddings.warm_state import WarmState, embed_warm
+from lowtide.embeddings.writing import WritingOptions, write_vectors
 from lowtide.errors import ConfigError, InputError, ModelError
 from lowtide.model import LayerMix
 from lowtide.model.products import Dtype
@@ -120,9 +115,10 @@ class Elmo:
 
     def splitter(self, *, is_tokenized: bool) -> Callable[[str], Sentence]:
         """What cuts a text: the model's tokenizer, or white space if the text is cut already."""
-        return self._cutting(is_tokenized=is_tokenized).split
+        return self.cutting(is_tokenized=is_tokenized).split
 
-    def _cutting(self, *, is_tokenized: bool) -> Tokenizer:
+    def cutting(self, *, is_tokenized: bool) -> Tokenizer:
+        """What cuts a text, as `splitter`."""
         language = self._stored.config.tokenizer.language
         return make_tokenizer("whitespace", language=language) if is_tokenized else self.tokenizer
 
@@ -362,7 +358,7 @@ class Elmo:
                 f"{self._stored.path} ({self._stored.format}) has no place for a calibration: "
                 f"first `lowtide convert {self._stored.path} FOLDER`"
             )
-        cutter = Cutter(self._cutting(is_tokenized=is_tokenized), has_spans=False)
+        cutter = Cutter(self.cutting(is_tokenized=is_tokenized), has_spans=False)
         sentences = number(texts, cutter, keys=keys, encoding=encoding).sentences()
         sample = sample_documents(sentences, MAX_TOKENS, is_carried=self._stored.config.documents)
         fitted = self.fit_calibration(sample, num_removed=num_removed)
@@ -439,42 +435,21 @@ class Elmo:
                 stands twice, or what is to be gone on with was begun with something else.
             WriteError: if ``out`` cannot be written, or the disk has no room for it.
         """
-        out = Path(out)
-        check_output(out)
-        share = None if shard is None else Shard.parse(shard)
-        if stateful is not None and (resume or share is not None):
-            raise InputError(
-                "a warm state is carried through the whole text: there is no --resume and no --shard with --stateful"
-            )
-        tokenizer = self._cutting(is_tokenized=is_tokenized)
-        numbered = number(texts, Cutter(tokenizer, has_spans=keeps_spans(out)), keys=keys, encoding=encoding)
-        num_layers = self.num_layers if layers == "all" else None
-        recipe = Recipe(
-            reduction=self.reduction(layers, mix, calibrated=calibrated),
-            kind=kind_for(out, num_layers, self.width, store, is_pooled=pool is not None),
+        options = WritingOptions(
+            layers=layers,
+            mix=mix,
+            calibrated=calibrated,
             pool=pool,
-            is_carried=self._stored.config.documents and isinstance(numbered, NumberedLines),
+            keys=keys,
+            encoding=encoding,
+            is_tokenized=is_tokenized,
+            store=store,
+            resume=resume,
+            shard=shard,
+            max_memory=max_memory,
+            stateful=stateful,
         )
-        engine = self._engine if max_memory is None else self._engine.limited_to(parse_bytes(max_memory))
-
-        def manifest() -> dict[str, Any]:
-            mixed = None if mix is None else [mix.layer_norm, mix.layer_scalars.tolist(), mix.gamma.item()]
-            by = self.calibration.checksum if calibrated and self.calibration is not None else None
-            chosen = {"layers": str(layers), "mix": mixed, "calibration": by, "keys": keys}
-            model = {"model": self.checksum, "tokenizer": to_json(tokenizer.config), "device": self.device.type}
-            return {**model, **chosen, **engine.settings}
-
-        file = VectorFile(out, engine, recipe, manifest, self._stored.num_truncated)
-        if stateful is None:
-            written = file.write(numbered, resume=resume, shard=share)
-        else:
-            sentences, shown = itertools.tee(numbered.sentences())
-            alone = (sentence.tokens for sentence in sentences)
-            vectors = embed_warm(self._encoder, alone, stateful, recipe.reduction, WarmState())
-            written = file.write_stream(shown, vectors)
-        numbered.log_repairs()
-        self._stored.log_truncated(file.num_truncated)
-        return written.num_sentences if written.is_whole else None
+        return write_vectors(self, texts, Path(out), options)
 
     def __repr__(self) -> str:
         return f"Elmo({str(self._stored.path)!r}, num_layers={self.num_layers}, width={self.width})"

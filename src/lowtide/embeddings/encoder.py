@@ -1,7 +1,4 @@
-"""From batches of NumPy arrays to the states of a biLM: the one place where text meets network.
-
-Training and embedding both come through `run_batch`.
-"""
+"""From batches of NumPy arrays to the states of a biLM: the one place where text meets network."""
 
 from __future__ import annotations
 
@@ -12,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lowtide.errors import InputError
-from lowtide.model import BiLM, Carry, States, Trunk
-from lowtide.model.recurrence import LayerState
+from lowtide.model import Carry, States, Trunk
 from lowtide.text.batches import Batch, Document, batch_of_documents
 from lowtide.text.characters import Spelling
 from lowtide.text.tokenize import Sentence
@@ -26,47 +22,15 @@ def run_batch(bilm: Trunk, batch: Batch, carry: Carry | None = None) -> States:
         The states of every position, boundaries among them.
     """
     device = next(bilm.parameters()).device
-    states: States = bilm(
-        torch.from_numpy(batch.type_char_ids).to(device),
-        torch.from_numpy(batch.type_index).to(device),
-        torch.from_numpy(batch.starts).to(device),
-        torch.from_numpy(batch.lengths).to(device),
-        carry,
-    )
+    char_ids = torch.from_numpy(batch.type_char_ids).to(device)
+    states: States = bilm(char_ids, *index_tensors(batch, device), carry)
     return states
 
 
-def read_directions(bilm: BiLM, forward: Batch, backward: Batch, carry: Carry | None) -> tuple[Tensor, Tensor, Carry]:
-    """Let each direction read a text of its own: in training, documents from their beginning and from their end.
-
-    Args:
-        bilm: the network.
-        forward: what the forward direction reads.
-        backward: what the backward direction reads; the types and their spelling are those of ``forward``.
-        carry: the states to go on with; only its first rows, if there are fewer now.
-
-    Returns:
-        (rows, steps, state width) of each direction's top layer, and the states to go on with, which
-        carry no gradient.
-    """
-    device = next(bilm.parameters()).device
-    vectors = bilm.token_network(torch.from_numpy(forward.type_char_ids).to(device))
-    tops, carries = [], []
-    for read, batch, given in (
-        (bilm.read_forward, forward, carry.forward if carry else None),
-        (bilm.read_backward, backward, carry.backward if carry else None),
-    ):
-        rows = len(batch.lengths)
-        layers, last = read(
-            vectors,
-            torch.from_numpy(batch.type_index).to(device),
-            torch.from_numpy(batch.starts).to(device),
-            torch.from_numpy(batch.lengths).to(device),
-            None if given is None else [LayerState(state.hidden[:rows], state.cell[:rows]) for state in given],
-        )
-        tops.append(layers[-1])
-        carries.append([LayerState(state.hidden.detach(), state.cell.detach()) for state in last])
-    return tops[0], tops[1], Carry(*carries)
+def index_tensors(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What says where the types of a batch stand: ``type_index``, ``starts`` and ``lengths``."""
+    index, starts, lengths = map(torch.from_numpy, (batch.type_index, batch.starts, batch.lengths))
+    return index.to(device), starts.to(device), lengths.to(device)
 
 
 @contextmanager

@@ -59,6 +59,9 @@ class Engine:
         kernel_for(dtype, self._device)
         if dtype != "float32" and not isinstance(encoder.bilm, BiLM):
             raise InputError(f"dtype {dtype!r} is for networks of two directions that never meet: use float32")
+        held = next(encoder.parameters()).dtype
+        if dtype != "float32" and held != torch.float32:
+            raise InputError(f"dtype {dtype!r} is for weights in float32, found {held}: leave the dtype open")
         self._reader: Reader | None = None
         self._packed_from: list[tuple[int, int, int]] = []
         self._free = FreeMemory()

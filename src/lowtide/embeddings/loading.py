@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, cast, overload
 
 from lowtide.embeddings.elmo import Elmo
+from lowtide.embeddings.one_hot import OneHot
 from lowtide.embeddings.session import Session
+from lowtide.embeddings.type_vectors import TypeEmbedding
+from lowtide.embeddings.word2vec import Word2Vec
 from lowtide.errors import InputError, MissingPathError, ModelError, nearest
 from lowtide.model.products import Dtype
 from lowtide.text.tokenize import TokenizerConfig, make_tokenizer
@@ -19,7 +22,11 @@ from lowtide.weights.native import CONFIG, MODEL, read_config
 from lowtide.weights.reading import open_source, recognise
 from lowtide.weights.stored import StoredModel
 
-KINDS: dict[str, Callable[[Path], StoredModel]] = {"elmo": native.load_model}
+KINDS: dict[str, Callable[[Path], StoredModel | TypeEmbedding]] = {
+    "elmo": native.load_model,
+    "one_hot": OneHot.open,
+    "word2vec": Word2Vec.open,
+}
 """The ``kind`` of a model folder of ours, and what reads it."""
 
 
@@ -84,16 +91,26 @@ def load(
         dtype: of the recurrence when embedding: ``float32``, or ``bfloat16`` or ``int8``, which are quicker and less
             exact and never chosen unless they are asked for: see ``docs/embedding.md``.
 
+    Returns:
+        An `Elmo`; of the folder of another rung, that rung (`OneHot`, `Word2Vec`), although a type checker is told
+        otherwise: ask `load_any` there.
+
     Raises:
         MissingPathError: if there is no such path or name, or a file is missing.
         ModelError: if it is no model, a damaged one, one whose training has not ended, or more than one.
         InputError: if the tokenizer, the language or the dtype is unknown, or the dtype does not work here.
     """
-    stored = read(
-        model, weights=weights, vocabulary=vocabulary, token_cache=token_cache, tokenizer=tokenizer, language=language
-    )
-    elmo = Elmo(stored, device=device, dtype=dtype)
+    others = {"weights": weights, "vocabulary": vocabulary, "token_cache": token_cache}
+    found = _read(model, tokenizer, language, others)
+    if isinstance(found, TypeEmbedding):
+        return cast(Elmo, found)  # nearly everybody opens an Elmo, and would have to say so each time
+    elmo = Elmo(found, device=device, dtype=dtype)
     return Session(elmo) if stateful else elmo
+
+
+def load_any(model: str | Path, *, device: str = "auto") -> Elmo | TypeEmbedding:
+    """Open a model of any rung; see `load`."""
+    return load(model, device=device)
 
 
 def read(
@@ -105,14 +122,18 @@ def read(
     tokenizer: str | None = None,
     language: str | None = None,
 ) -> StoredModel:
-    """Read a model of any format, to be opened or converted; see `load`."""
+    """Read a language model of any format, to be opened or converted; see `load`.
+
+    Raises:
+        InputError: if it is a rung below context.
+    """
     others = {"weights": weights, "vocabulary": vocabulary, "token_cache": token_cache}
-    stored = _read(str(model), **{name: None if file is None else Path(file) for name, file in others.items()})
-    if tokenizer is None and language is None:
-        return stored
-    known = stored.config.tokenizer
-    wanted = make_tokenizer(tokenizer or known.name, language=language or known.language).config
-    return dataclasses.replace(stored, config=dataclasses.replace(stored.config, tokenizer=wanted))
+    found = _read(model, tokenizer, language, others)
+    if isinstance(found, TypeEmbedding):
+        raise InputError(
+            f"{model} is a {found.kind} model: this is for language models, such as `lowtide pretrain` makes"
+        )
+    return found
 
 
 def models() -> list[Published]:
@@ -120,7 +141,20 @@ def models() -> list[Published]:
     return list(published().values())
 
 
-def _read(model: str, **others: Path | None) -> StoredModel:
+def _read(
+    model: str | Path, tokenizer: str | None, language: str | None, others: Mapping[str, str | Path | None]
+) -> StoredModel | TypeEmbedding:
+    found = _find_and_read(str(model), {name: None if file is None else Path(file) for name, file in others.items()})
+    if tokenizer is None and language is None:
+        return found
+    known = found.config.tokenizer
+    wanted = make_tokenizer(tokenizer or known.name, language=language or known.language).config
+    if isinstance(found, TypeEmbedding):
+        return found.cut_by(wanted)
+    return dataclasses.replace(found, config=dataclasses.replace(found.config, tokenizer=wanted))
+
+
+def _find_and_read(model: str, others: Mapping[str, Path | None]) -> StoredModel | TypeEmbedding:
     path, tokenizer = _find(model)
     if path.is_dir() and _is_unfinished(path):
         raise ModelError(

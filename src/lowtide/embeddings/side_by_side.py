@@ -20,17 +20,23 @@ First = TypeVar("First")
 Second = TypeVar("Second")
 
 
-def side_by_side(first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
+def side_by_side(
+    first: Callable[[], First], second: Callable[[], Second], *, with_gradients: bool = False
+) -> tuple[First, Second]:
     """Call two functions, at the same time if there is more than one thread to work with.
 
-    Gradients are not recorded in either. What one raises is raised here, when both have ended.
+    Args:
+        first: is called without arguments.
+        second: too. What one raises is raised here, when both have ended.
+        with_gradients: whether gradients are recorded in them.
     """
     threads = torch.get_num_threads()
     if threads < 2:
         return first(), second()
     # a process that was forked has no threads of its parent's
     pool = _pool(threads // 2, os.getpid())
-    running = pool.submit(_without_gradients, first), pool.submit(_without_gradients, second)
+    call = _with_gradients if with_gradients else _without_gradients
+    running = pool.submit(call, first), pool.submit(call, second)
     for future in running:
         future.exception()
     return running[0].result(), running[1].result()
@@ -49,6 +55,11 @@ def on_one_thread() -> Iterator[None]:
 
 def _without_gradients(work: Callable[[], First]) -> First:
     with torch.inference_mode():
+        return work()
+
+
+def _with_gradients(work: Callable[[], First]) -> First:
+    with torch.enable_grad():
         return work()
 
 

@@ -259,6 +259,7 @@ class BiLM(Trunk):
         starts: Tensor,
         lengths: Tensor,
         carry: Sequence[LayerState] | None = None,
+        generator: torch.Generator | None = None,
     ) -> tuple[list[Tensor], list[LayerState]]:
         """The forward direction alone; arguments as of `forward`, with types that are vectors already.
 
@@ -268,13 +269,14 @@ class BiLM(Trunk):
             starts: (batch, tokens).
             lengths: (batch,).
             carry: the state of every layer before the first position.
+            generator: draws the dropout; None: PyTorch's own.
 
         Returns:
             (batch, tokens, state width) of every layer above 0, and their states after the last position.
         """
         places = torch.arange(starts.shape[1], device=lengths.device)
         columns = places.expand_as(starts)
-        return _read(self.forward_lstm, vectors, type_index, _Layout(columns, lengths, starts), carry)
+        return _read(self.forward_lstm, vectors, type_index, _Layout(columns, lengths, starts), carry, generator)
 
     def read_backward(
         self,
@@ -283,6 +285,7 @@ class BiLM(Trunk):
         starts: Tensor,
         lengths: Tensor,
         carry: Sequence[LayerState] | None = None,
+        generator: torch.Generator | None = None,
     ) -> tuple[list[Tensor], list[LayerState]]:
         """The backward direction alone, as `read_forward`; it enters a row at its last position.
 
@@ -293,7 +296,7 @@ class BiLM(Trunk):
         columns = (lengths[:, None] - 1 - places).clamp(min=0)
         ends = torch.zeros_like(starts)
         ends[:, :-1] = starts[:, 1:] & (places[1:] < lengths[:, None])
-        layers, last = _read(self.backward_lstm, vectors, type_index, _Layout(columns, lengths, ends), carry)
+        layers, last = _read(self.backward_lstm, vectors, type_index, _Layout(columns, lengths, ends), carry, generator)
         goes_on = ~starts[:, :1]
         return layers, [LayerState(state.hidden * goes_on, state.cell * goes_on) for state in last]
 
@@ -304,10 +307,11 @@ def _read(
     type_index: Tensor,
     layout: _Layout,
     carry: Sequence[LayerState] | None,
+    generator: torch.Generator | None,
 ) -> tuple[list[Tensor], list[LayerState]]:
     rows = len(type_index)
     states = stack.zero_states(rows, vectors) if carry is None else layout.sorted_states(carry)
-    outputs, last = stack(vectors.index_select(0, layout.pack(type_index)), layout.steps, states)
+    outputs, last = stack(vectors.index_select(0, layout.pack(type_index)), layout.steps, states, generator)
     return [layout.unpack(output) for output in outputs], layout.unsorted_states(last)
 
 

@@ -9,6 +9,7 @@ were trained on words. `SymbolsAndCharacters` looks at both (Che et al. 2018).
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -63,6 +64,10 @@ class SymbolConfig:
     """Of what is looked up; a projection makes a token vector of it. None: the token vector itself is looked up."""
     max_letters: int | None = None
     """How many letters of a longer symbol are looked up; None: all."""
+
+
+_LENGTHS = (7, 10, 14)
+"""Of a row in characters, with the marks of its ends: where groups of like length part."""
 
 
 class Highway(nn.Module):
@@ -137,26 +142,55 @@ class CharCNN(nn.Module):
 
     def features(self, type_char_ids: Tensor) -> Tensor:
         """What is projected: (types, chars) to (types, filters)."""
-        type_char_ids = self._without_repeated_end(type_char_ids)
-        characters = self.char_embedding(type_char_ids).transpose(1, 2)  # (types, embedding, chars)
-        activation = torch.relu if self.config.activation == "relu" else torch.tanh
-        # max over positions with indices: its gradient goes to one place, and is several times
-        # cheaper than that of amax, which divides it among equals
-        answers = [activation(convolution(characters).max(dim=2).values) for convolution in self.convolutions]
-        features = torch.cat(answers, dim=1)  # (types, filters)
+        features = self._answers(type_char_ids)
         for highway in self.highways:
             features = highway(features)
         return features
 
-    def _without_repeated_end(self, type_char_ids: Tensor) -> Tensor:
-        """Leave out the places where every row only repeats its padding.
+    def _answers(self, type_char_ids: Tensor) -> Tensor:
+        """The largest answer of every filter: (types, chars) to (types, filters).
 
-        Exact: one place with nothing but padding under the widest filter is left, and all further
-        ones would give the same answer.
+        Places where every row only repeats its padding are left out. That is exact: one place with nothing but padding
+        under the widest filter is left, and all further ones would give the same answer. In training, rows of like
+        length stand together, so that few places are looked at in short ones.
         """
-        differs = (type_char_ids != type_char_ids[:, -1:]).any(dim=0)  # (chars,)
-        used = int(differs.nonzero()[-1]) + 1 if bool(differs.any()) else 0
-        return type_char_ids[:, : used + self.config.widest_filter]
+        lengths = _num_used(type_char_ids)  # (types,)
+        if not self.training:
+            return self._answers_at(type_char_ids, int(lengths.amax()) if len(lengths) else 1)
+        order = torch.argsort(lengths, stable=True)
+        ordered = lengths[order]
+        ends = [int(torch.searchsorted(ordered, bound, right=True)) for bound in _LENGTHS] + [len(order)]
+        answers = [
+            self._answers_at(type_char_ids[order[first:end]], int(ordered[end - 1]))
+            for first, end in itertools.pairwise([0, *ends])
+            if end > first
+        ]
+        if not answers:
+            return self._answers_at(type_char_ids, 1)
+        return torch.cat(answers).index_select(0, torch.argsort(order))
+
+    def _answers_at(self, type_char_ids: Tensor, num_used: int) -> Tensor:
+        """The answers to rows of which so many places are used."""
+        activation = torch.relu if self.config.activation == "relu" else torch.tanh
+        characters = self.char_embedding(type_char_ids[:, : num_used + self.config.widest_filter])
+        answers = []
+        for convolution in self.convolutions:
+            assert isinstance(convolution, nn.Conv1d)
+            # one product with all places side by side, (types, places, embedding * chars): quicker than a convolution
+            places = characters.unfold(1, convolution.kernel_size[0], 1).flatten(2)
+            answer = functional.linear(places, convolution.weight.flatten(1), convolution.bias)
+            # with indices the gradient goes to one place, and is several times cheaper than that of amax, which
+            # divides it among equals
+            largest = answer.max(dim=1).values if torch.is_grad_enabled() else answer.amax(dim=1)
+            answers.append(activation(largest))
+        return torch.cat(answers, dim=1)
+
+
+def _num_used(type_char_ids: Tensor) -> Tensor:
+    """How many characters of every row stand before those that only repeat the last one: (types,)."""
+    differs = type_char_ids != type_char_ids[:, -1:]  # (types, chars)
+    places = torch.arange(1, type_char_ids.shape[1] + 1, device=type_char_ids.device)
+    return (differs * places).amax(dim=1)
 
 
 class SymbolEmbedding(nn.Module):

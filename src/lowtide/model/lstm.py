@@ -65,6 +65,8 @@ class ProjectedLSTM(nn.Module):
     def __init__(self, config: LSTMConfig, input_width: int) -> None:
         super().__init__()
         self.config = config
+        self.goes_back_once = False
+        """See `lowtide.model.recurrence.RecurrentWeights`."""
         gates = 4 * config.cell_width
         self.input_weight = nn.Parameter(torch.empty(gates, input_width))
         self.recurrent_weight = nn.Parameter(torch.empty(gates, config.state_width))
@@ -90,7 +92,11 @@ class ProjectedLSTM(nn.Module):
             (positions, state width), packed, and the state of every row after its last step.
         """
         weights = RecurrentWeights(
-            self.recurrent_weight, self.projection_weight, self.config.cell_clip, self.config.projection_clip
+            self.recurrent_weight,
+            self.projection_weight,
+            self.config.cell_clip,
+            self.config.projection_clip,
+            self.goes_back_once,
         )
         return recur(self._input_gates(inputs), steps, state, weights)
 
@@ -100,6 +106,20 @@ class ProjectedLSTM(nn.Module):
         forget = torch.zeros_like(self.bias)
         forget[cell_width : 2 * cell_width] = self.config.forget_bias
         return functional.linear(inputs, self.input_weight, self.bias + forget)
+
+
+def dropped(values: Tensor, rate: float, generator: torch.Generator | None = None) -> Tensor:
+    """Dropout: a share of the values becomes 0, and the others grow, so that their mean stays.
+
+    Args:
+        values: of any shape.
+        rate: the share, 0 up to 1.
+        generator: draws; PyTorch's own dropout takes none. None: its own.
+    """
+    if not rate:
+        return values
+    kept = torch.empty_like(values).bernoulli_(1 - rate, generator=generator).div_(1 - rate)
+    return values * kept
 
 
 class LSTMStack(nn.Module):
@@ -117,10 +137,14 @@ class LSTMStack(nn.Module):
             ProjectedLSTM(config, config.width if number == 0 else config.state_width)
             for number in range(config.num_layers)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def forward(
-        self, inputs: Tensor, steps: PackedSteps, states: Sequence[LayerState]
+        self,
+        inputs: Tensor,
+        steps: PackedSteps,
+        states: Sequence[LayerState],
+        generator: torch.Generator | None = None,
     ) -> tuple[list[Tensor], list[LayerState]]:
         """Read packed token vectors; every layer answers.
 
@@ -131,6 +155,7 @@ class LSTMStack(nn.Module):
             inputs: (positions, width), packed.
             steps: how they lie.
             states: of every layer, before the first step.
+            generator: draws the dropout; None: PyTorch's own.
 
         Returns:
             The output of every layer, (positions, state width) each, and the states after the
@@ -139,7 +164,7 @@ class LSTMStack(nn.Module):
         outputs: list[Tensor] = []
         last: list[LayerState] = []
         for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
-            read, after = layer(self.dropout(inputs), steps, state)
+            read, after = layer(dropped(inputs, self.dropout * self.training, generator), steps, state)
             inputs = inputs + read if number and self.config.has_residual else read
             outputs.append(inputs)
             last.append(after)

@@ -110,7 +110,8 @@ class _OneDnn:
 
         def product(inputs: Tensor, plus: Tensor | None = None) -> Tensor:
             rows = inputs.shape[0]
-            filled_up = functional.pad(inputs, (0, 0, 0, _rounded_up(rows) - rows)).to(dtype)
+            missing = _rounded_up(rows) - rows
+            filled_up = (functional.pad(inputs, (0, 0, 0, missing)) if missing else inputs).to(dtype)
             answer: Tensor = library._linear_pointwise(filled_up, packed, added, "none", [], "").float()[:rows]
             return answer if plus is None else answer.add_(plus)
 

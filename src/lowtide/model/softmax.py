@@ -89,6 +89,11 @@ class Softmax(nn.Module):
         self.sparse = sparse
         nn.init.normal_(self.weight, std=1 / math.sqrt(width))
 
+    def tie(self, vectors: Tensor) -> None:
+        """Predict with a table of token vectors, (vocabulary, width), from now on: there is one of them then."""
+        assert isinstance(vectors, nn.Parameter) and vectors.shape == self.weight.shape
+        self.weight = vectors
+
     def logits(self, states: Tensor) -> Tensor:
         """(targets, width) to (targets, vocabulary), not normalised."""
         return functional.linear(states, self.weight, self.bias)

@@ -170,6 +170,7 @@ class PackedBatches:
         row_tokens: positions of a row. A longer sentence is cut, state zero at each cut.
         rows: rows of a batch.
         seed: decides the order.
+        weights: of the parts of the corpus, see `lowtide.text.order`.
     """
 
     BLOCK = 256
@@ -183,18 +184,18 @@ class PackedBatches:
         row_tokens: int,
         rows: int,
         seed: int,
+        weights: Sequence[float] = (),
     ) -> None:
         self._corpus = corpus
         self._characters = corpus.characters(row_length)
         self._targets = corpus.targets()
         self._row_tokens, self._rows, self._seed = row_tokens, rows, seed
-        num_blocks = -(-corpus.counts.num_sentences // self.BLOCK)
-        self.num_chunks = -(-num_blocks // self.CHUNK_BLOCKS)
-        self._num_blocks = num_blocks
+        self._order = corpus.order(self.BLOCK, seed=seed, weights=weights)
+        self.num_chunks = -(-self._order.num_blocks // self.CHUNK_BLOCKS)
 
     def chunk(self, epoch: int, chunk: int) -> Iterator[TrainingBatch]:
         """See `TrainingBatches`."""
-        order = np.random.default_rng([self._seed, epoch]).permutation(self._num_blocks)
+        order = self._order.of_pass(epoch)
         blocks = order[chunk * self.CHUNK_BLOCKS : (chunk + 1) * self.CHUNK_BLOCKS]
         total = self._corpus.counts.num_sentences
         numbers = np.concatenate([np.arange(b * self.BLOCK, min((b + 1) * self.BLOCK, total)) for b in np.sort(blocks)])

@@ -125,6 +125,10 @@ class Corpus:
 
     def __init__(self, inputs: Sequence[str | Path], *, encoding: str = "utf-8", lines: Lines = "auto") -> None:
         self.files = find_files(inputs)
+        self._part_of: dict[str, int] = {}
+        for number, name in enumerate(map(str, inputs)):
+            for file in _files_named(name):
+                self._part_of.setdefault(file, number)
         self.encoding = encoding
         self.lines = lines
         self.findings: dict[str, LineFinding] = {}
@@ -133,6 +137,10 @@ class Corpus:
         """Characters of FASTA records read so far that no residue is written with."""
         self.num_left_out = 0
         """Lines read so far that are header or licence of a Project Gutenberg book, and no part of it."""
+
+    def part_of(self, file: str) -> int:
+        """Which of the inputs named a file first."""
+        return self._part_of[file]
 
     @property
     def name(self) -> str:

@@ -59,17 +59,26 @@ class DocumentBatches:
     """Sentences of a block, about."""
     CHUNK_BLOCKS = 64
 
-    def __init__(self, corpus: PreparedCorpus, *, row_length: int, row_tokens: int, rows: int, seed: int) -> None:
+    def __init__(
+        self,
+        corpus: PreparedCorpus,
+        *,
+        row_length: int,
+        row_tokens: int,
+        rows: int,
+        seed: int,
+        weights: Sequence[float] = (),
+    ) -> None:
         self._corpus = corpus
         self._characters = corpus.characters(row_length)
         self._targets = corpus.targets()
         self._row_tokens, self._rows, self._seed = row_tokens, rows, seed
-        self._num_blocks = -(-corpus.counts.num_sentences // self.BLOCK)
-        self.num_chunks = -(-self._num_blocks // self.CHUNK_BLOCKS)
+        self._order = corpus.order(self.BLOCK, seed=seed, weights=weights)
+        self.num_chunks = -(-self._order.num_blocks // self.CHUNK_BLOCKS)
 
     def chunk(self, epoch: int, chunk: int) -> Iterator[TrainingBatch]:
         """See `TrainingBatches`."""
-        order = np.random.default_rng([self._seed, epoch]).permutation(self._num_blocks)
+        order = self._order.of_pass(epoch)
         documents: list[NDArray[np.uint32]] = []
         num_cut = 0
         for block in np.sort(order[chunk * self.CHUNK_BLOCKS : (chunk + 1) * self.CHUNK_BLOCKS]):

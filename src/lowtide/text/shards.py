@@ -9,6 +9,7 @@ dropped when it is full, and come back under a new row; word2vec and "lossy coun
 ``tokens.bin``      uint32    the row of every token
 ``sentences.bin``   uint64    where every sentence ends in ``tokens.bin``
 ``documents.bin``   uint64    the number of the first sentence of every document
+``parts.bin``       uint64    the number of the first sentence of every part: of what was named as one text
 ``held_out.bin``    uint64    the numbers of the sentences that training never sees
 ``types.txt``       text      one type a line, escaped as in ``vocabulary.txt``
 ``characters.bin``  int32     (rows, chars): how every type is spelled
@@ -23,7 +24,7 @@ import dataclasses
 import hashlib
 import itertools
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,6 +37,8 @@ from lowtide.errors import InputError, MissingPathError, ModelError
 from lowtide.files import explained, read_json, write_json
 from lowtide.text.characters import Spelling
 from lowtide.text.corpus import RawSentence
+from lowtide.text.cutting import cut_blocks
+from lowtide.text.order import BlockOrder
 from lowtide.text.tokenize import Sentence, Tokenizer, TokenizerConfig
 from lowtide.text.vocabulary import SENTENCE_END, SENTENCE_START, Vocabulary, escape, unescape
 
@@ -75,6 +78,7 @@ class PreparedCorpus:
         self.sentence_ends: NDArray[np.uint64] = _map(folder / "sentences.bin", np.uint64)
         self.document_starts: NDArray[np.uint64] = _map(folder / "documents.bin", np.uint64)
         self.held_out: NDArray[np.uint64] = _map(folder / "held_out.bin", np.uint64)
+        self.parts: NDArray[np.uint64] = _map(folder / "parts.bin", np.uint64)
         for name, found, expected in (
             ("tokens.bin", len(self.tokens), self.counts.num_tokens),
             ("sentences.bin", len(self.sentence_ends), self.counts.num_sentences),
@@ -83,6 +87,22 @@ class PreparedCorpus:
         ):
             if found != expected:
                 raise ModelError(f"{folder / name} holds {found:,} numbers, expected {expected:,}: is it damaged?")
+
+    def order(self, block: int, *, seed: int, weights: Sequence[float] = ()) -> BlockOrder:
+        """The order in which blocks of so many sentences are read."""
+        starts = self.parts.tolist()
+        starts += [self.counts.num_sentences] * (len(weights) - len(starts))  # parts at the end that are empty
+        return BlockOrder(self.counts.num_sentences, block=block, seed=seed, starts=starts, weights=weights)
+
+    def tokens_of_parts(self) -> NDArray[np.int64]:
+        """(parts,): the tokens of every part that training sees."""
+        ends = np.concatenate([[0], self.sentence_ends]).astype(np.int64)
+        borders = np.append(self.parts.astype(np.int64), self.counts.num_sentences)
+        tokens: NDArray[np.int64] = np.diff(ends[borders])
+        numbers = self.held_out.astype(np.int64)
+        part = np.searchsorted(self.parts.astype(np.int64), numbers, side="right") - 1
+        np.subtract.at(tokens, part, ends[numbers + 1] - ends[numbers])
+        return tokens
 
     def sentence(self, number: int) -> NDArray[np.uint32]:
         """The type rows of one sentence."""
@@ -166,7 +186,6 @@ class _Writer:
     def __init__(self, file: BinaryIO, typecode: str) -> None:
         self._file = file
         self._buffer = array(typecode)
-        self.extend = self._buffer.extend
         self.append = self._buffer.append
 
     def flush(self, *, least: int = 0) -> None:
@@ -185,17 +204,18 @@ class _TypeTable:
         self.counts = [0, 0]
         file.write(f"{SENTENCE_START}\n{SENTENCE_END}\n".encode())
 
-    def rows_of(self, tokens: Iterable[str]) -> list[int]:
+    def rows_of(self, types: Sequence[str], occurrences: NDArray[np.integer]) -> NDArray[np.uint32]:
+        """(types,): the row of every type, which has come so many times more."""
         rows, counts = self.rows, self.counts
-        found = []
-        for token in tokens:
-            row = rows.get(token)
+        found = np.empty(len(types), dtype=np.uint32)
+        for number, (type_, more) in enumerate(zip(types, occurrences.tolist(), strict=True)):
+            row = rows.get(type_)
             if row is None:
-                row = rows[token] = len(counts)
+                row = rows[type_] = len(counts)
                 counts.append(0)
-                self._file.write(f"{escape(token)}\n".encode())
-            counts[row] += 1
-            found.append(row)
+                self._file.write(f"{escape(type_)}\n".encode())
+            counts[row] += more
+            found[number] = row
         return found
 
     def forget_rare(self) -> None:
@@ -261,6 +281,8 @@ def prepare(
     *,
     held_out_share: float = 0.0,
     name: str = "the text",
+    part_of: Callable[[str], int] = lambda file: 0,
+    processes: int | None = None,
 ) -> tuple[CorpusCounts, dict[str, int]]:
     """Cut sentences into tokens and lay them into a folder.
 
@@ -270,6 +292,8 @@ def prepare(
         folder: is made; an unfinished one is written over.
         held_out_share: how much of the text training never sees, 0 to 1.
         name: of the text, for the error.
+        part_of: the part that a file belongs to; parts come one after another.
+        processes: that cut; None: one a core. The answer is the same.
 
     Returns:
         The counts, and the occurrences of every type in what training will see (of the
@@ -290,36 +314,41 @@ def prepare(
         ):
             table = _TypeTable(type_file)
             held_out = _HeldOut(held_out_share)
-            tokens = _Writer(token_file, "I")
             ends = _Writer(sentence_file, "Q")
             starts = _Writer(document_file, "Q")
             num_sentences = num_tokens = num_documents = longest = 0
+            parts = [0]
             is_new = True
-            for sentence in sentences:
-                is_new = is_new or sentence.starts_document
-                rows = table.rows_of(tokenizer.split(sentence.text))
-                if not rows:
-                    continue
-                held_out.see(num_sentences, sentence.text, is_new)
-                if is_new:
-                    starts.append(num_sentences)
-                    num_documents += 1
-                    is_new = False
-                tokens.extend(rows)
-                num_tokens += len(rows)
-                num_sentences += 1
-                longest = max(longest, len(rows))
-                ends.append(num_tokens)
-                for writer in (tokens, ends, starts):
+            for block in cut_blocks(sentences, tokenizer, processes=processes):
+                cut = block.cut
+                rows = table.rows_of(cut.types, np.bincount(cut.numbers, minlength=len(cut.types)))
+                token_file.write(rows[cut.numbers].astype("<u4").tobytes())
+                for sentence, length in zip(block.sentences, cut.lengths.tolist(), strict=True):
+                    is_new = is_new or sentence.starts_document
+                    if not length:
+                        continue
+                    while part_of(sentence.file) >= len(parts):
+                        parts.append(num_sentences)
+                    held_out.see(num_sentences, sentence.text, is_new)
+                    if is_new:
+                        starts.append(num_sentences)
+                        num_documents += 1
+                        is_new = False
+                    num_tokens += length
+                    num_sentences += 1
+                    longest = max(longest, length)
+                    ends.append(num_tokens)
+                for writer in (ends, starts):
                     writer.flush(least=_BUFFERED)
                 if len(table.rows) > MAX_LIVE_TYPES:
                     table.forget_rare()
-            for writer in (tokens, ends, starts):
+            for writer in (ends, starts):
                 writer.flush()
         if not num_tokens:
             raise InputError(f"{name} holds no token: is it empty, or blank?")
         numbers = held_out.chosen(num_sentences)
         (folder / "held_out.bin").write_bytes(numbers.astype("<u8").tobytes())
+        (folder / "parts.bin").write_bytes(np.array(parts, dtype="<u8").tobytes())
     counts = CorpusCounts(
         tokenizer=tokenizer.config,
         num_documents=num_documents,

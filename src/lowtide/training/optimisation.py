@@ -18,7 +18,8 @@ def make_optimizers(bilm: BiLM, softmax: Softmax, *, learning_rate: float, weigh
 
     Matrices decay towards zero, vectors (biases) and embeddings do not.
     """
-    dense = [*bilm.parameters(), softmax.bias, *([] if softmax.sparse else [softmax.weight])]
+    # a softmax that is tied to the token vectors has its weight among those of the network
+    dense = list(dict.fromkeys([*bilm.parameters(), softmax.bias, *([] if softmax.sparse else [softmax.weight])]))
     embeddings = {
         id(softmax.weight),
         *(id(p) for m in bilm.modules() if isinstance(m, nn.Embedding) for p in m.parameters()),

@@ -38,6 +38,8 @@ class TrainOptions:
     threads: int | None = None
     seed: int = 0
     learning_rate: float | None = None
+    tied: bool | None = None
+    """Whether input and output share their vectors; None: where words are looked up."""
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -85,11 +87,15 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
     budget = options.budget.num_tokens
     if budget is None:
         budget = max(1, round((options.budget.epochs or presets.DEFAULT_EPOCHS) * text.num_train_tokens))
+    bilm = presets.bilm_config(preset, num_symbols=text.num_symbols, dropout=0.0)
+    can_tie = bilm.symbols is not None and bilm.lstm.width == bilm.lstm.state_width
+    if options.tied and not can_tie:
+        raise InputError("there is nothing to tie the softmax to: give inputs='words' as well")
     is_sampled = len(text.vocabulary) >= SAMPLED_FROM * preset.num_samples
     dropout = presets.dropout_for(budget / text.num_train_tokens)
     return Settings(
         preset=preset_name,
-        bilm=presets.bilm_config(preset, num_symbols=text.num_symbols, dropout=dropout),
+        bilm=dataclasses.replace(bilm, dropout=dropout),
         budget_tokens=budget,
         rows=preset.rows,
         row_tokens=ROW_TOKENS,
@@ -103,6 +109,7 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         versions=versions(),
         device=str(pick_device(options.device)),
         documents=text.documents,
+        is_tied=can_tie and text.has_words if options.tied is None else options.tied,
     )
 
 

@@ -22,7 +22,7 @@ from lowtide.training.card import write_card
 from lowtide.training.folder import begin_work, has_begun, remove_work, reserved, work_of
 from lowtide.training.forecast import Forecast
 from lowtide.training.planning import TrainOptions, plan
-from lowtide.training.reading import TextOptions, TrainingText, open_text, read_text
+from lowtide.training.reading import Inputs, TextOptions, TrainingText, open_text, read_text
 from lowtide.training.settings import Settings
 from lowtide.training.trainer import Trainer
 from lowtide.weights.native import CALIBRATION, CONFIG, NAME, VOCABULARY, read_config, save_model
@@ -45,6 +45,11 @@ def pretrain(
     lines: Lines = "auto",
     encoding: str = "utf-8",
     documents: bool = False,
+    inputs: Inputs = "auto",
+    vectors: str | Path | None = None,
+    tied: bool | None = None,
+    weights: Sequence[float] = (),
+    lowercase: float = 0.0,
     valid: str | Path | None = None,
     min_count: int | None = None,
     time: str | None = None,
@@ -74,6 +79,14 @@ def pretrain(
         encoding: of the files.
         documents: whether the state is carried from sentence to sentence within a document, forward one
             way, backward the other. A blank line parts documents, and so does the end of a file.
+        inputs: what token vectors are made of: ``characters``, or ``words``: looked up, one for every type of the
+            vocabulary, and one for all others. ``auto``: characters, but of at most 1,000 types each is looked up.
+        vectors: the folder of a `Word2Vec` whose vectors the token vectors begin as, with ``inputs="words"``.
+        tied: whether the softmax predicts with the vectors that are looked up; None: with ``inputs="words"``.
+        weights: how often each of ``texts`` is read in one pass: 2 is twice, 0.2 a fifth of it, in each pass another
+            one; none: once each.
+        lowercase: the share of the sentences, 0 to 1, that are read in lower case: for a model that is to know text
+            without capitals, too.
         valid: held-out text; without it one document in a hundred is kept apart.
         min_count: the rarest type that the softmax predicts.
         time: ``20m``, ``8h``: turned once into a number of tokens.
@@ -94,9 +107,19 @@ def pretrain(
         WriteError: if ``out`` cannot be written.
     """
     text_options = TextOptions(
-        language, tokenizer, lines, encoding, min_count, Path(valid) if valid else None, documents
+        language=language,
+        tokenizer=tokenizer,
+        lines=lines,
+        encoding=encoding,
+        min_count=min_count,
+        valid=Path(valid) if valid else None,
+        documents=documents,
+        inputs=inputs,
+        vectors=Path(vectors) if vectors else None,
+        weights=tuple(weights),
+        lowercase=lowercase,
     )
-    options = TrainOptions(preset, Budget(time, epochs, tokens), device, threads, seed, learning_rate)
+    options = TrainOptions(preset, Budget(time, epochs, tokens), device, threads, seed, learning_rate, tied)
     return run(texts, Path(out), text_options, options, resume=resume)
 
 

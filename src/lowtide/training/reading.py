@@ -2,57 +2,85 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowtide.config import from_json, to_json
+from lowtide.embeddings.base import Vectors
+from lowtide.embeddings.loading import load_any
 from lowtide.embeddings.sampling import STRETCH
+from lowtide.embeddings.word2vec import Word2Vec
 from lowtide.errors import InputError
 from lowtide.files import read_json, write_json
 from lowtide.progress import progress
 from lowtide.text.batches import Document
-from lowtide.text.corpus import Corpus, Lines, RawSentence, as_documents
+from lowtide.text.corpus import Corpus, RawSentence, as_documents
+from lowtide.text.opening import CutOptions, open_texts
 from lowtide.text.shards import CorpusCounts, PreparedCorpus, prepare
-from lowtide.text.tokenize import Tokenizer, TokenizerName, detect_language, make_tokenizer
-from lowtide.text.vocabulary import Vocabulary
+from lowtide.text.tokenize import Tokenizer
+from lowtide.text.vocabulary import SPECIALS, Vocabulary
 from lowtide.training.presets import MAX_SYMBOLS, MAX_VOCABULARY, default_min_count
 from lowtide.weights.native import VOCABULARY
 from lowtide.weights.stored import spelling_for
 
 log = logging.getLogger("lowtide")
 
+Inputs = Literal["auto", "characters", "words"]
 HELD_OUT_SHARE = 0.01
+MAX_WEIGHT = 1000.0
 MAX_VALID_TOKENS = 10_000
 """Of the held-out text, what is looked at during training; at the end all of it is."""
 _MAX_HELD_OUT_TOKENS = 100_000
 """Held in memory, whatever the size of the corpus."""
-_LANGUAGE_SAMPLE = 2000
+_VECTORS = "vectors.npy"
 _GOLDEN_RATIO = 0.6180339887498949
 """The fractions of its multiples fill the interval from 0 to 1 evenly, and have no period."""
 
 
 @dataclass(frozen=True)
-class TextOptions:
-    """How the text is to be read."""
+class TextOptions(CutOptions):
+    """How the text is to be read, and what of it is to be predicted."""
 
-    language: str = "auto"
-    tokenizer: TokenizerName | None = None
-    """None: words; of FASTA, characters, which are its residues."""
-    lines: Lines = "auto"
-    encoding: str = "utf-8"
     min_count: int | None = None
     """The rarest type that the softmax predicts; None: 2, or 3 in large corpora."""
     valid: Path | None = None
     """Held-out text; None: one document in a hundred, by hash."""
     documents: bool = False
     """Whether the state is to be carried from sentence to sentence within a document."""
+    inputs: Inputs = "auto"
+    """What token vectors are made of: of the characters of a type, or looked up, one for every word of the vocabulary;
+    ``auto``: looked up in an alphabet of at most 1,000 types, of characters elsewhere."""
+    vectors: Path | None = None
+    """A word2vec model whose vectors token vectors begin as, where they are looked up; None: they begin at random."""
+    weights: tuple[float, ...] = ()
+    """How often each of the texts is read in one pass: 2 is twice, 0.2 a fifth of it; none: once each."""
+    lowercase: float = 0.0
+    """The share of the sentences that are read in lower case, so that the model knows text without capitals, too."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            InputError: if one is out of range.
+        """
+        if self.inputs not in get_args(Inputs):
+            raise InputError(f"unknown inputs {self.inputs!r}, expected {', '.join(get_args(Inputs))}")
+        if self.vectors is not None and self.inputs != "words":
+            raise InputError("token vectors that begin as word vectors are looked up: give inputs='words' as well")
+        if not 0 <= self.lowercase <= 1:
+            raise InputError(f"the share in lower case is {self.lowercase}, expected 0 to 1")
+        if any(not 0 < weight <= MAX_WEIGHT for weight in self.weights):
+            raise InputError(f"found weights {self.weights}, expected more than 0, at most {MAX_WEIGHT}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +91,7 @@ class _Notes:
     min_count: int
     is_alphabet: bool
     documents: bool
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +109,10 @@ class TrainingText:
     """Whether it is."""
     num_truncated: int
     """Types that are longer than their row of characters."""
+    weights: tuple[float, ...]
+    """How often each part of the text is read in a pass; none: once each."""
+    vectors: Vectors | None
+    """(types, width): as which token vectors begin; zeros for types that have none."""
     num_symbols: int | None
     """The size of the alphabet, if it is so small that its types are symbols."""
 
@@ -88,10 +121,17 @@ class TrainingText:
         """Of the whole text."""
         return self.prepared.counts
 
-    @property
+    @cached_property
     def num_train_tokens(self) -> int:
-        """Of one pass."""
-        return self.counts.num_tokens - self.counts.num_held_out_tokens
+        """Of one pass, in which a part may be read several times, or only some of it."""
+        tokens = self.prepared.tokens_of_parts()
+        weights = self.weights[: len(tokens)] or [1.0] * len(tokens)
+        return max(1, round(float(tokens @ np.array(weights))))
+
+    @property
+    def has_words(self) -> bool:
+        """Whether what is looked up are more than the symbols of a small alphabet."""
+        return self.num_symbols is not None and self.num_symbols > MAX_SYMBOLS + len(SPECIALS)
 
     @property
     def valid(self) -> list[Document]:
@@ -107,7 +147,7 @@ class TrainingText:
         """
         length = STRETCH if self.documents else 1
         num_stretches = -(-self.counts.num_sentences // length)
-        num_parts = math.ceil(num_stretches * min(1.0, num_tokens / max(1, self.num_train_tokens)))
+        num_parts = math.ceil(num_stretches * min(1.0, num_tokens / max(1, self.counts.num_tokens)))
         parts = np.arange(num_parts)
         places = (parts + parts * _GOLDEN_RATIO % 1) * num_stretches / num_parts
         starts = np.unique(places.astype(np.int64)) * length
@@ -128,15 +168,17 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     Raises:
         InputError: if a file cannot be read, or there is no token.
     """
-    corpus = Corpus(texts, encoding=options.encoding, lines=options.lines)
-    sentences: Iterator[RawSentence] = corpus.sentences()
-    sample = list(itertools.islice(sentences, _LANGUAGE_SAMPLE))
-    sentences = itertools.chain(sample, sentences)
-    tokenizer = _choose_tokenizer(options, sample, is_fasta=corpus.is_fasta)
+    if options.weights and len(options.weights) != len(texts):
+        raise InputError(f"found {len(options.weights)} weights for {len(texts)} texts, expected one each")
+    opened = open_texts(texts, options)
+    corpus, tokenizer = opened.corpus, opened.tokenizer
     # first the small text, so that a mistake there is found before the large one is read
     valid = None if options.valid is None else _cut(options.valid, options, tokenizer)
     share = HELD_OUT_SHARE if valid is None else 0.0
-    counts, occurrences = prepare(_watched(sentences), tokenizer, folder, held_out_share=share, name=corpus.name)
+    sentences = _watched(_partly_lower_case(opened.sentences, options.lowercase))
+    counts, occurrences = prepare(
+        sentences, tokenizer, folder, held_out_share=share, name=corpus.name, part_of=corpus.part_of
+    )
     num_train_tokens = counts.num_tokens - counts.num_held_out_tokens
     min_count = options.min_count or default_min_count(num_train_tokens)
     vocabulary = Vocabulary.from_counts(
@@ -149,7 +191,10 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     if valid is not None:
         write_json(folder / "held_out.json", valid)
     vocabulary.save(folder / VOCABULARY)
-    notes = _Notes(corpus.describe(), min_count, len(occurrences) <= MAX_SYMBOLS, options.documents)
+    if options.vectors is not None:
+        _write_vectors(options.vectors, vocabulary, folder / _VECTORS)
+    is_looked_up = len(occurrences) <= MAX_SYMBOLS if options.inputs == "auto" else options.inputs == "words"
+    notes = _Notes(corpus.describe(), min_count, is_looked_up, options.documents, options.weights)
     write_json(folder / "notes.json", to_json(notes))
     log.info(
         "read        %s: %s sentences, %s tokens (%s, %s)",
@@ -182,8 +227,20 @@ def open_text(folder: Path) -> TrainingText:
         held_out,
         notes.documents,
         num_truncated,
+        notes.weights,
+        np.load(folder / _VECTORS) if (folder / _VECTORS).is_file() else None,
         num_symbols,
     )
+
+
+def _write_vectors(model: Path, vocabulary: Vocabulary, target: Path) -> None:
+    """Lay down the vectors of the types of a vocabulary."""
+    found = load_any(model)
+    if not isinstance(found, Word2Vec):
+        raise InputError(f"{model} is no word2vec model: expected what `Word2Vec.save` has written")
+    vectors = found.rows(found.indices(vocabulary.types))
+    log.info("vectors     %s of %s types have one", f"{int(vectors.any(axis=1).sum()):,}", f"{len(vocabulary):,}")
+    np.save(target, vectors)
 
 
 def _watched(sentences: Iterator[RawSentence]) -> Iterator[RawSentence]:
@@ -193,15 +250,12 @@ def _watched(sentences: Iterator[RawSentence]) -> Iterator[RawSentence]:
             yield sentence
 
 
-def _choose_tokenizer(options: TextOptions, sample: Sequence[RawSentence], *, is_fasta: bool) -> Tokenizer:
-    name, language = options.tokenizer, options.language
-    if is_fasta:
-        if name not in (None, "characters"):
-            raise InputError(f"FASTA is cut into residues, not by {name!r}: leave the tokenizer open")
-        name, language = "characters", "und" if language == "auto" else language  # undetermined, ISO 639
-    if language == "auto":
-        language = detect_language(sentence.text for sentence in sample)
-    return make_tokenizer(name or "words", language=language)
+def _partly_lower_case(sentences: Iterator[RawSentence], share: float) -> Iterator[RawSentence]:
+    """Sentences, some of them in lower case: which ones, their text alone decides."""
+    for sentence in sentences:
+        digest = hashlib.blake2b(sentence.text.encode("utf-8", "replace"), digest_size=8, person=b"case").digest()
+        is_lowered = int.from_bytes(digest) < share * 2**64
+        yield sentence._replace(text=sentence.text.lower()) if is_lowered else sentence
 
 
 def _cut(valid: Path, options: TextOptions, tokenizer: Tokenizer) -> Sequence[Document]:

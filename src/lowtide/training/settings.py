@@ -43,6 +43,9 @@ class Settings:
     device: str
     documents: bool = False
     """Whether the state is carried from sentence to sentence within a document."""
+    is_tied: bool = False
+    """Whether the softmax predicts with the vectors that are looked up: Inan et al. (2017),
+    https://arxiv.org/abs/1611.01462."""
     num_validations: int = 20
     """Looks at the held-out text, evenly over the budget; the best state is kept."""
     warmup: float = 0.02

@@ -14,16 +14,18 @@ from typing import IO
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from lowtide.embeddings.encoder import Encoder, read_directions, run_batch
+from lowtide.embeddings.base import Vectors
+from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.language_model import LanguageModel, Perplexity, unigram_perplexity
-from lowtide.errors import ModelError, TrainingError
+from lowtide.errors import InputError, ModelError, TrainingError
 from lowtide.files import explained
 from lowtide.memory import FreeMemory
 from lowtide.model import BiLM, Carry, LogUniformSampler, Softmax
+from lowtide.model.char_cnn import SymbolEmbedding
+from lowtide.model.lstm import ProjectedLSTM
 from lowtide.progress import progress
-from lowtide.text.batches import NO_TARGET, Document, PackedBatches, TrainingBatch, TrainingBatches
+from lowtide.text.batches import Document, PackedBatches, TrainingBatch, TrainingBatches
 from lowtide.text.lanes import DocumentBatches
 from lowtide.text.tokenize import open_tokenizer
 from lowtide.training.checkpoint import (
@@ -35,6 +37,7 @@ from lowtide.training.checkpoint import (
     save_checkpoint,
 )
 from lowtide.training.interrupts import interrupts_deferred
+from lowtide.training.learning import learn
 from lowtide.training.optimisation import (
     clip_gradients,
     make_optimizers,
@@ -80,14 +83,24 @@ class Trainer:
             row_tokens=settings.row_tokens,
             rows=settings.rows,
             seed=settings.seed,
+            weights=text.weights,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.bilm = BiLM(settings.bilm)
             self.softmax = Softmax(
-                len(self.vocabulary), settings.bilm.lstm.state_width, sparse=settings.num_samples is not None
+                len(self.vocabulary),
+                settings.bilm.lstm.state_width,
+                sparse=settings.num_samples is not None and not settings.is_tied,
             )
             self._begin_at_unigrams()
+            if text.vectors is not None:
+                self._begin_at_vectors(text.vectors)
+            if settings.is_tied:
+                self.softmax.tie(self._looked_up)
+        for module in self.bilm.modules():
+            if isinstance(module, ProjectedLSTM):
+                module.goes_back_once = True
         self.bilm.to(self._device)
         self.softmax.to(self._device)
         self._encoder = Encoder(self.bilm, spelling)
@@ -113,6 +126,23 @@ class Trainer:
             bias = torch.from_numpy(np.log(counts / counts.sum()))
             self.softmax.bias.copy_(bias - bias.mean())
 
+    @property
+    def _looked_up(self) -> Tensor:
+        """The table of token vectors, where they are looked up."""
+        network = self.bilm.token_network
+        assert isinstance(network, SymbolEmbedding)
+        return network.embedding.weight
+
+    def _begin_at_vectors(self, vectors: Vectors) -> None:
+        """Begin with vectors from elsewhere, made as long as those that are drawn; types that have none keep theirs."""
+        drawn = self._looked_up
+        given = torch.from_numpy(vectors)
+        if given.shape != drawn.shape:
+            raise InputError(f"the vectors have width {given.shape[1]}, this network wants {drawn.shape[1]}")
+        has_one = given.any(dim=1)
+        with torch.no_grad():
+            drawn[has_one] = given[has_one] * (drawn.square().mean().sqrt() / given[has_one].square().mean().sqrt())
+
     # -- steps ---------------------------------------------------------------------------------
 
     def step(self, batch: TrainingBatch) -> float:
@@ -127,14 +157,9 @@ class Trainer:
         settings, position = self.settings, self.position
         self.bilm.train()
         set_rate(self._optimizers, settings.rate_at(position.tokens))
-        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-            # dropout depends on the step alone, so that a resumed run draws the same
-            torch.manual_seed(settings.seed * 1_000_003 + position.step)
-            loss = self._loss(batch)
-        loss.backward()
-        parameters = [*self.bilm.parameters(), *self.softmax.parameters()]
+        nats = self._learn(batch)
+        parameters = dict.fromkeys([*self.bilm.parameters(), *self.softmax.parameters()])  # what is tied stands twice
         norm = clip_gradients(parameters, settings.max_gradient_norm)
-        nats = loss.item()
         if not (math.isfinite(nats) and math.isfinite(norm)):
             name, value = ("gradient", norm) if math.isfinite(nats) else ("loss", nats)
             raise self._diverged(name, value)
@@ -143,33 +168,22 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         return nats
 
-    def _loss(self, batch: TrainingBatch) -> Tensor:
-        candidates = None
+    def _learn(self, batch: TrainingBatch) -> float:
+        """Leave the gradients of a batch in the parameters; returns its mean nats."""
+        # what is drawn depends on the step alone, so that a resumed run draws the same
+        settings, candidates = self.settings, None
         if self._sampler is not None:
-            seed = [self.settings.seed, self.position.step]
-            candidates = self._sampler.candidates(seed, device=self._device)
-        losses = []
-        for top, wanted in zip(self._read(batch), (batch.targets.forward, batch.targets.backward), strict=True):
-            targets = torch.from_numpy(wanted).to(self._device)
-            has_target = targets != NO_TARGET
-            top, targets = top[has_target], targets[has_target]  # (targets, width), (targets,)
-            top = functional.dropout(top, self.settings.bilm.dropout, training=self.bilm.training)
-            nats = (
-                self.softmax.loss(top, targets)
-                if candidates is None
-                else self.softmax.sampled_loss(top, targets, candidates)
-            )
-            losses.append(nats.sum() / max(len(targets), 1))
-        return (losses[0] + losses[1]) / 2
-
-    def _read(self, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
-        """The top layer of each direction, (rows, steps, width)."""
-        if batch.backward is None:
-            states = run_batch(self.bilm, batch.batch)
-            return states.forward_layers[-1], states.backward_layers[-1]
-        carry = self._carry if batch.goes_on else None
-        forward, backward, self._carry = read_directions(self.bilm, batch.batch, batch.backward, carry)
-        return forward, backward
+            candidates = self._sampler.candidates([settings.seed, self.position.step], device=self._device)
+        learnt = learn(
+            self.bilm,
+            self.softmax,
+            batch,
+            candidates=candidates,
+            carry=self._carry if batch.goes_on else None,
+            seed=settings.seed * 1_000_003 + self.position.step,
+        )
+        self._carry = None if batch.backward is None else learnt.carry
+        return learnt.nats
 
     def _diverged(self, name: str, value: float) -> TrainingError:
         return TrainingError(

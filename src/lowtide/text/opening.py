@@ -1,0 +1,62 @@
+"""From the names of files to their sentences and the tokenizer that cuts them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowtide.errors import InputError
+from lowtide.text.corpus import Corpus, Lines, RawSentence
+from lowtide.text.tokenize import Tokenizer, TokenizerName, detect_language, make_tokenizer
+
+_LANGUAGE_SAMPLE = 2000
+
+
+@dataclass(frozen=True)
+class CutOptions:
+    """How raw text is to be read and cut."""
+
+    language: str = "auto"
+    tokenizer: TokenizerName | None = None
+    """None: words; of FASTA, characters, which are its residues."""
+    lines: Lines = "auto"
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True)
+class OpenedText:
+    """Text that can be read once, from its beginning."""
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    sentences: Iterator[RawSentence]
+
+
+def open_texts(texts: Sequence[str | Path], options: CutOptions) -> OpenedText:
+    """Open files of text; the first lines decide what is left open.
+
+    Args:
+        texts: files, globs, folders, ``-``.
+        options: how they are to be read.
+
+    Raises:
+        InputError: if a file cannot be read, or the tokenizer does not go with it.
+    """
+    corpus = Corpus(texts, encoding=options.encoding, lines=options.lines)
+    sentences = corpus.sentences()
+    sample = list(itertools.islice(sentences, _LANGUAGE_SAMPLE))
+    tokenizer = _choose_tokenizer(options, sample, is_fasta=corpus.is_fasta)
+    return OpenedText(corpus, tokenizer, itertools.chain(sample, sentences))
+
+
+def _choose_tokenizer(options: CutOptions, sample: Sequence[RawSentence], *, is_fasta: bool) -> Tokenizer:
+    name, language = options.tokenizer, options.language
+    if is_fasta:
+        if name not in (None, "characters"):
+            raise InputError(f"FASTA is cut into residues, not by {name!r}: leave the tokenizer open")
+        name, language = "characters", "und" if language == "auto" else language  # undetermined, ISO 639
+    if language == "auto":
+        language = detect_language(sentence.text for sentence in sample)
+    return make_tokenizer(name or "words", language=language)
