@@ -93,6 +93,9 @@ def pretrain(
     documents: Annotated[
         bool, typer.Option("--documents", help="Carry the state through documents; a blank line parts them.")
     ] = False,
+    objective: Annotated[
+        Literal["lm", "lm+cloze"], typer.Option(help="Learn beside the language models what stands between two states.")
+    ] = "lm",
     inputs: Annotated[
         Literal["auto", "characters", "words"],
         typer.Option(help="What token vectors are made of. [auto: characters, or the symbols of a small alphabet]"),
@@ -112,6 +115,7 @@ def pretrain(
     ] = 0.0,
     valid: Annotated[Path | None, typer.Option(help="Held-out text. [default: one document in a hundred]")] = None,
     min_count: Annotated[int | None, typer.Option(min=1, help="The rarest type to predict. [default: 2 or 3]")] = None,
+    max_types: Annotated[int | None, typer.Option(min=1, help="How many types to predict, at most.")] = None,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Of the processor. [default: all; one for tiny]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
@@ -137,9 +141,10 @@ def pretrain(
         inputs,
         vectors,
         tuple(weight or ()),
+        max_types,
         lowercase,
     )
-    options = TrainOptions(preset, Budget(time, epochs, tokens), device, threads, seed, learning_rate, tied)
+    options = TrainOptions(preset, Budget(time, epochs, tokens), device, threads, seed, learning_rate, objective, tied)
     if dry_run:
         told = forecast(texts, text_options, options)
         print_json(asdict(told)) if as_json else print("\n".join(told.lines()))

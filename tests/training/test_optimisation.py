@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lowtide.model import BiLM, Softmax
+from lowtide.training.learning import Networks
 from lowtide.training.optimisation import (
     clip_gradients,
     make_optimizers,
@@ -55,7 +56,7 @@ def test_restored_optimisers_go_on_as_the_first_ones(sparse: bool) -> None:
         torch.manual_seed(0)
         bilm = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0))
         softmax = Softmax(10, 6, sparse=sparse)
-        return bilm, softmax, make_optimizers(bilm, softmax, learning_rate=0.1, weight_decay=0.01)
+        return bilm, softmax, make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01)
 
     first = make()
     step(*first)
@@ -75,14 +76,14 @@ def test_restored_optimisers_go_on_as_the_first_ones(sparse: bool) -> None:
 
 def test_every_parameter_has_exactly_one_optimiser() -> None:
     bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6, sparse=True)
-    optimizers = make_optimizers(bilm, softmax, learning_rate=0.1, weight_decay=0.01)
+    optimizers = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01)
     owned = [id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
     assert sorted(owned) == sorted(id(p) for p in [*bilm.parameters(), *softmax.parameters()])
 
 
 def test_biases_and_embeddings_do_not_decay() -> None:
     bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6)
-    [adam] = make_optimizers(bilm, softmax, learning_rate=0.1, weight_decay=0.01)
+    [adam] = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01)
     decaying = {id(p) for group in adam.param_groups if group["weight_decay"] for p in group["params"]}
     kept = [softmax.weight, softmax.bias, bilm.token_network.char_embedding.weight]  # type: ignore[union-attr]  # of bytes
     assert not decaying & {id(parameter) for parameter in kept}
@@ -91,6 +92,6 @@ def test_biases_and_embeddings_do_not_decay() -> None:
 
 def test_a_rate_reaches_all_parameters() -> None:
     bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6, sparse=True)
-    optimizers = make_optimizers(bilm, softmax, learning_rate=0.1, weight_decay=0.01)
+    optimizers = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01)
     set_rate(optimizers, 0.025)
     assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {0.025}

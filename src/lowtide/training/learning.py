@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lowtide.embeddings.encoder import index_tensors
 from lowtide.embeddings.side_by_side import side_by_side
 from lowtide.model import BiLM, Candidates, Carry, Softmax
+from lowtide.model.cloze import ClozeHead
 from lowtide.model.lstm import dropped
 from lowtide.model.recurrence import LayerState, first_rows
 from lowtide.text.batches import NO_TARGET, TrainingBatch
@@ -32,47 +34,117 @@ class Learnt:
 
 
 @dataclass(frozen=True)
+class Networks:
+    """All that learns."""
+
+    bilm: BiLM
+    softmax: Softmax
+    cloze: ClozeHead | None = None
+    """Of the auxiliary objective, if there is one."""
+
+    @property
+    def by_name(self) -> dict[str, nn.Module]:
+        """``bilm``, ``softmax``, and ``cloze`` if there is one."""
+        networks: dict[str, nn.Module] = {"bilm": self.bilm, "softmax": self.softmax}
+        return networks if self.cloze is None else {**networks, "cloze": self.cloze}
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Each once; what is tied belongs to two networks."""
+        return list(dict.fromkeys(p for network in self.by_name.values() for p in network.parameters()))
+
+
+@dataclass(frozen=True)
 class _Read:
-    """What one direction has read and predicted."""
+    """What one direction has read."""
 
     vectors: Tensor
     """(types, width), a leaf: whose gradient is wanted."""
     top: Tensor
     """(targets, state width)"""
-    nats: Tensor
-    """The mean over the targets."""
-    d_top: Tensor
-    d_softmax: Sequence[Tensor]
-    """The gradients of the softmax's weight and bias."""
+    targets: Tensor
+    """(targets,)"""
     after: list[LayerState]
 
 
+@dataclass(frozen=True)
+class _Predicted:
+    """What states have predicted, and what they learn from it."""
+
+    nats: Tensor
+    """The mean over the targets."""
+    d_states: Tensor
+    """(targets, state width)"""
+    d_softmax: Sequence[Tensor]
+    """The gradients of the softmax's weight and bias."""
+
+
 def learn(
-    bilm: BiLM, softmax: Softmax, batch: TrainingBatch, *, candidates: Candidates | None, carry: Carry | None, seed: int
+    networks: Networks, batch: TrainingBatch, *, candidates: Candidates | None, carry: Carry | None, seed: int
 ) -> Learnt:
     """Leave the gradients of a batch in the parameters, where there are none yet.
 
     Args:
-        bilm: in training, with dropout, if its config has one.
-        softmax: of both directions.
+        networks: in training, with dropout, if the config has one.
         batch: what is read, and what is to be predicted.
         candidates: of a sampled softmax; None: the full one.
         carry: the states to go on with; only its first rows, if there are fewer now.
         seed: of the dropout.
     """
-    device = softmax.weight.device
-    vectors = bilm.token_network(torch.from_numpy(batch.batch.type_char_ids).to(device))
-    steps = [partial(_read, bilm, softmax, batch, direction, vectors, candidates, carry, seed) for direction in (0, 1)]
-    reads = side_by_side(*steps, with_gradients=True)
-    stacks: list[nn.Module] = [bilm.forward_lstm, bilm.backward_lstm]
-    backs = [partial(_gradients, stack, read) for stack, read in zip(stacks, reads, strict=True)]
-    d_vectors = side_by_side(*backs, with_gradients=True)
+    bilm, softmax = networks.bilm, networks.softmax
+    vectors = bilm.token_network(torch.from_numpy(batch.batch.type_char_ids).to(softmax.weight.device))
+    generators = [torch.Generator(vectors.device).manual_seed(3 * seed + number) for number in range(3)]
+    rates = bilm.config.dropout if bilm.training else 0.0
+
+    def predict(states: Tensor, targets: Tensor, generator: torch.Generator, share: float) -> _Predicted:
+        leaf = states.detach().requires_grad_()
+        dropped_ = dropped(leaf, rates, generator)
+        found = (
+            softmax.loss(dropped_, targets)
+            if candidates is None
+            else softmax.sampled_loss(dropped_, targets, candidates)
+        )
+        nats = found.sum() / max(len(targets), 1)
+        d_states, *d_softmax = torch.autograd.grad(share * nats, [leaf, softmax.weight, softmax.bias])
+        return _Predicted(nats.detach(), d_states, d_softmax)
+
+    def go(direction: int) -> tuple[_Read, _Predicted]:
+        leaf = vectors.detach().requires_grad_()
+        read = _Read(leaf, *read_top(bilm, batch, direction, leaf, carry, generators[direction]))
+        return read, predict(read.top, read.targets, generators[direction], 0.5)
+
+    (ahead, of_ahead), (back, of_back) = side_by_side(partial(go, 0), partial(go, 1), with_gradients=True)
+    predicted = [of_ahead, of_back]
+    if networks.cloze is not None:
+        before, behind = _places_between(batch)
+        states = [ahead.top[before].detach().requires_grad_(), back.top[behind].detach().requires_grad_()]
+        joined = networks.cloze(*states)
+        predicted.append(predict(joined, ahead.targets[before], generators[2], 1.0))
+        joined.backward(predicted[2].d_states)
+        for found, rows, state in zip((of_ahead, of_back), (before, behind), states, strict=True):
+            assert state.grad is not None
+            found.d_states.index_add_(0, rows, state.grad)
+    d_vectors = side_by_side(
+        partial(_gradients, bilm.forward_lstm, ahead, of_ahead.d_states),
+        partial(_gradients, bilm.backward_lstm, back, of_back.d_states),
+        with_gradients=True,
+    )
     vectors.backward(d_vectors[0] + d_vectors[1])
-    ahead, back = reads
-    for parameter, *gradients in zip((softmax.weight, softmax.bias), ahead.d_softmax, back.d_softmax, strict=True):
-        gradient = gradients[0] + gradients[1]
-        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient  # it may be tied
-    return Learnt(float(ahead.nats + back.nats) / 2, Carry(ahead.after, back.after))
+    for number, parameter in enumerate((softmax.weight, softmax.bias)):
+        for found in predicted:
+            gradient = found.d_softmax[number]
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient  # it may be tied
+    return Learnt(float(of_ahead.nats + of_back.nats) / 2, Carry(ahead.after, back.after))
+
+
+def _places_between(batch: TrainingBatch) -> tuple[Tensor, Tensor]:
+    """Which of the forward targets and which of the backward ones are the same tokens: (tokens,) each, in one order."""
+    assert batch.backward is None, "the two directions read other places"
+    ahead, back = batch.targets.forward != NO_TARGET, batch.targets.backward != NO_TARGET  # (rows, steps)
+    numbers = [np.full(ahead.shape, -1), np.full(ahead.shape, -1)]
+    numbers[0][:, 1:][ahead[:, :-1]] = np.arange(ahead.sum())  # a state predicts what stands behind it
+    numbers[1][:, :-1][back[:, 1:]] = np.arange(back.sum())
+    both = (numbers[0] >= 0) & (numbers[1] >= 0)
+    return torch.from_numpy(numbers[0][both]), torch.from_numpy(numbers[1][both])
 
 
 def read_top(
@@ -113,33 +185,10 @@ def read_top(
     return layers[-1][has_target], targets[has_target], after
 
 
-def _read(
-    bilm: BiLM,
-    softmax: Softmax,
-    batch: TrainingBatch,
-    direction: int,
-    vectors: Tensor,
-    candidates: Candidates | None,
-    carry: Carry | None,
-    seed: int,
-) -> _Read:
-    """Let one direction read and predict."""
-    generator = torch.Generator(vectors.device).manual_seed(2 * seed + direction)
-    vectors = vectors.detach().requires_grad_()
-    top, targets, after = read_top(bilm, batch, direction, vectors, carry, generator)
-    leaf = top.detach().requires_grad_()
-    states = dropped(leaf, bilm.config.dropout if bilm.training else 0.0, generator)
-    nats = (
-        softmax.loss(states, targets) if candidates is None else softmax.sampled_loss(states, targets, candidates)
-    ).sum() / max(len(targets), 1)
-    d_top, *d_softmax = torch.autograd.grad(nats / 2, [leaf, softmax.weight, softmax.bias])
-    return _Read(vectors, top, nats.detach(), d_top, d_softmax, after)
-
-
-def _gradients(stack: nn.Module, read: _Read) -> Tensor:
+def _gradients(stack: nn.Module, read: _Read, d_top: Tensor) -> Tensor:
     """Give the parameters of one direction their gradients; returns that of the vectors."""
     parameters = list(stack.parameters())
-    d_vectors, *gradients = torch.autograd.grad(read.top, [read.vectors, *parameters], read.d_top)
+    d_vectors, *gradients = torch.autograd.grad(read.top, [read.vectors, *parameters], d_top)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     return d_vectors

@@ -8,21 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer, SparseAdam
 
-from lowtide.model import BiLM, Softmax
+from lowtide.training.learning import Networks
 
 _BETAS = (0.9, 0.98)
 
 
-def make_optimizers(bilm: BiLM, softmax: Softmax, *, learning_rate: float, weight_decay: float) -> list[Optimizer]:
+def make_optimizers(networks: Networks, *, learning_rate: float, weight_decay: float) -> list[Optimizer]:
     """AdamW for the network; for a sampled softmax an Adam that touches only the rows it was shown.
 
     Matrices decay towards zero, vectors (biases) and embeddings do not.
     """
-    # a softmax that is tied to the token vectors has its weight among those of the network
-    dense = list(dict.fromkeys([*bilm.parameters(), softmax.bias, *([] if softmax.sparse else [softmax.weight])]))
+    softmax = networks.softmax
+    dense = [p for p in networks.parameters() if not (softmax.sparse and p is softmax.weight)]
     embeddings = {
         id(softmax.weight),
-        *(id(p) for m in bilm.modules() if isinstance(m, nn.Embedding) for p in m.parameters()),
+        *(id(p) for m in networks.bilm.modules() if isinstance(m, nn.Embedding) for p in m.parameters()),
     }
     decays = [p for p in dense if p.ndim > 1 and id(p) not in embeddings]
     stays = [p for p in dense if p.ndim <= 1 or id(p) in embeddings]

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -16,7 +17,7 @@ from lowtide.training import presets
 from lowtide.training.budget import Budget
 from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forecast, probe
 from lowtide.training.reading import TrainingText
-from lowtide.training.settings import Settings, versions
+from lowtide.training.settings import Objective, Settings, versions
 from lowtide.training.trainer import Trainer
 
 ROW_TOKENS = 64
@@ -38,6 +39,7 @@ class TrainOptions:
     threads: int | None = None
     seed: int = 0
     learning_rate: float | None = None
+    objective: Objective = "lm"
     tied: bool | None = None
     """Whether input and output share their vectors; None: where words are looked up."""
 
@@ -51,6 +53,8 @@ class TrainOptions:
             raise InputError(f"the learning rate is {self.learning_rate}, expected more than 0, such as 0.004")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"the seed is {self.seed}, expected 0 to {2**32 - 1}")
+        if self.objective not in get_args(Objective):
+            raise InputError(f"unknown objective {self.objective!r}, expected {' or '.join(get_args(Objective))}")
         if self.threads is not None and self.threads < 1:
             raise InputError(f"found {self.threads} threads, expected at least 1")
 
@@ -91,6 +95,8 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
     can_tie = bilm.symbols is not None and bilm.lstm.width == bilm.lstm.state_width
     if options.tied and not can_tie:
         raise InputError("there is nothing to tie the softmax to: give inputs='words' as well")
+    if options.objective == "lm+cloze" and text.documents:
+        raise InputError("the cloze objective reads sentences: leave documents out, or the objective at lm")
     is_sampled = len(text.vocabulary) >= SAMPLED_FROM * preset.num_samples
     dropout = presets.dropout_for(budget / text.num_train_tokens)
     return Settings(
@@ -109,6 +115,7 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         versions=versions(),
         device=str(pick_device(options.device)),
         documents=text.documents,
+        objective=options.objective,
         is_tied=can_tie and text.has_words if options.tied is None else options.tied,
     )
 

@@ -23,7 +23,7 @@ from lowtide.training.folder import begin_work, has_begun, remove_work, reserved
 from lowtide.training.forecast import Forecast
 from lowtide.training.planning import TrainOptions, plan
 from lowtide.training.reading import Inputs, TextOptions, TrainingText, open_text, read_text
-from lowtide.training.settings import Settings
+from lowtide.training.settings import Objective, Settings
 from lowtide.training.trainer import Trainer
 from lowtide.weights.native import CALIBRATION, CONFIG, NAME, VOCABULARY, read_config, save_model
 from lowtide.weights.stored import FORMAT_VERSION, ModelConfig, StoredModel
@@ -45,6 +45,7 @@ def pretrain(
     lines: Lines = "auto",
     encoding: str = "utf-8",
     documents: bool = False,
+    objective: Objective = "lm",
     inputs: Inputs = "auto",
     vectors: str | Path | None = None,
     tied: bool | None = None,
@@ -52,6 +53,7 @@ def pretrain(
     lowercase: float = 0.0,
     valid: str | Path | None = None,
     min_count: int | None = None,
+    max_types: int | None = None,
     time: str | None = None,
     epochs: float | None = None,
     tokens: str | int | None = None,
@@ -79,6 +81,8 @@ def pretrain(
         encoding: of the files.
         documents: whether the state is carried from sentence to sentence within a document, forward one
             way, backward the other. A blank line parts documents, and so does the end of a file.
+        objective: ``lm+cloze`` learns beside the two language models to tell a token from the states on both
+            sides of it, with the same softmax: for vectors that know what a word means in its place.
         inputs: what token vectors are made of: ``characters``, or ``words``: looked up, one for every type of the
             vocabulary, and one for all others. ``auto``: characters, but of at most 1,000 types each is looked up.
         vectors: the folder of a `Word2Vec` whose vectors the token vectors begin as, with ``inputs="words"``.
@@ -89,6 +93,7 @@ def pretrain(
             without capitals, too.
         valid: held-out text; without it one document in a hundred is kept apart.
         min_count: the rarest type that the softmax predicts.
+        max_types: how many types it predicts, at most: the commonest ones.
         time: ``20m``, ``8h``: turned once into a number of tokens.
         epochs: passes over the text.
         tokens: ``50M``: tokens to read.
@@ -117,9 +122,10 @@ def pretrain(
         inputs=inputs,
         vectors=Path(vectors) if vectors else None,
         weights=tuple(weights),
+        max_types=max_types,
         lowercase=lowercase,
     )
-    options = TrainOptions(preset, Budget(time, epochs, tokens), device, threads, seed, learning_rate, tied)
+    options = TrainOptions(preset, Budget(time, epochs, tokens), device, threads, seed, learning_rate, objective, tied)
     return run(texts, Path(out), text_options, options, resume=resume)
 
 

@@ -64,6 +64,8 @@ class TextOptions(CutOptions):
     """A word2vec model whose vectors token vectors begin as, where they are looked up; None: they begin at random."""
     weights: tuple[float, ...] = ()
     """How often each of the texts is read in one pass: 2 is twice, 0.2 a fifth of it; none: once each."""
+    max_types: int | None = None
+    """How many types the model knows by name, at most: the commonest ones."""
     lowercase: float = 0.0
     """The share of the sentences that are read in lower case, so that the model knows text without capitals, too."""
 
@@ -186,7 +188,7 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
         num_sentences=counts.num_sentences - counts.num_held_out,
         num_tokens=num_train_tokens,
         min_count=min_count,
-        max_types=MAX_VOCABULARY,
+        max_types=min(MAX_VOCABULARY, options.max_types or MAX_VOCABULARY),
     )
     if valid is not None:
         write_json(folder / "held_out.json", valid)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ import torch
 from lowtide import __version__
 from lowtide.errors import ConfigError
 from lowtide.model import BiLMConfig
+
+Objective = Literal["lm", "lm+cloze"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Settings:
     device: str
     documents: bool = False
     """Whether the state is carried from sentence to sentence within a document."""
+    objective: Objective = "lm"
+    """``lm+cloze``: beside the two language models, see `lowtide.model.cloze`."""
     is_tied: bool = False
     """Whether the softmax predicts with the vectors that are looked up: Inan et al. (2017),
     https://arxiv.org/abs/1611.01462."""

@@ -23,6 +23,7 @@ from lowtide.files import explained
 from lowtide.memory import FreeMemory
 from lowtide.model import BiLM, Carry, LogUniformSampler, Softmax
 from lowtide.model.char_cnn import SymbolEmbedding
+from lowtide.model.cloze import ClozeHead
 from lowtide.model.lstm import ProjectedLSTM
 from lowtide.progress import progress
 from lowtide.text.batches import Document, PackedBatches, TrainingBatch, TrainingBatches
@@ -37,7 +38,7 @@ from lowtide.training.checkpoint import (
     save_checkpoint,
 )
 from lowtide.training.interrupts import interrupts_deferred
-from lowtide.training.learning import learn
+from lowtide.training.learning import Networks, learn
 from lowtide.training.optimisation import (
     clip_gradients,
     make_optimizers,
@@ -101,14 +102,16 @@ class Trainer:
         for module in self.bilm.modules():
             if isinstance(module, ProjectedLSTM):
                 module.goes_back_once = True
-        self.bilm.to(self._device)
-        self.softmax.to(self._device)
+        cloze = ClozeHead(settings.bilm.lstm.state_width) if settings.objective == "lm+cloze" else None
+        self._networks = Networks(self.bilm, self.softmax, cloze)
+        for network in self._networks.by_name.values():
+            network.to(self._device)
         self._encoder = Encoder(self.bilm, spelling)
         self._sampler = (
             None if settings.num_samples is None else LogUniformSampler(len(self.vocabulary), settings.num_samples)
         )
         self._optimizers = make_optimizers(
-            self.bilm, self.softmax, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+            self._networks, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.position = Position()
         self._carry: Carry | None = None
@@ -158,8 +161,7 @@ class Trainer:
         self.bilm.train()
         set_rate(self._optimizers, settings.rate_at(position.tokens))
         nats = self._learn(batch)
-        parameters = dict.fromkeys([*self.bilm.parameters(), *self.softmax.parameters()])  # what is tied stands twice
-        norm = clip_gradients(parameters, settings.max_gradient_norm)
+        norm = clip_gradients(self._networks.parameters(), settings.max_gradient_norm)
         if not (math.isfinite(nats) and math.isfinite(norm)):
             name, value = ("gradient", norm) if math.isfinite(nats) else ("loss", nats)
             raise self._diverged(name, value)
@@ -175,8 +177,7 @@ class Trainer:
         if self._sampler is not None:
             candidates = self._sampler.candidates([settings.seed, self.position.step], device=self._device)
         learnt = learn(
-            self.bilm,
-            self.softmax,
+            self._networks,
             batch,
             candidates=candidates,
             carry=self._carry if batch.goes_on else None,
@@ -335,8 +336,11 @@ class Trainer:
 
     def save(self) -> None:
         """Lay the training down."""
-        tensors = {f"bilm.{name}": tensor for name, tensor in self.bilm.state_dict().items()}
-        tensors |= {f"softmax.{name}": tensor for name, tensor in self.softmax.state_dict().items()}
+        tensors = {
+            f"{name}.{key}": tensor
+            for name, network in self._networks.by_name.items()
+            for key, tensor in network.state_dict().items()
+        }
         tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors(self._optimizers).items()}
         tensors |= {f"carry.{name}": t for name, t in carry_tensors(self._carry).items()}
         save_checkpoint(self._checkpoint, self.position, tensors)
@@ -347,13 +351,17 @@ class Trainer:
             self._log_path.unlink(missing_ok=True)  # written before the first checkpoint was whole
             return False
         position, tensors = load_checkpoint(self._checkpoint)
-        parts: dict[str, dict[str, Tensor]] = {"bilm": {}, "softmax": {}, "optimizer": {}, "carry": {}}
+        parts: dict[str, dict[str, Tensor]] = {
+            "optimizer": {},
+            "carry": {},
+            **{name: {} for name in self._networks.by_name},
+        }
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         try:
-            self.bilm.load_state_dict(parts["bilm"])
-            self.softmax.load_state_dict(parts["softmax"])
+            for name, network in self._networks.by_name.items():
+                network.load_state_dict(parts[name])
         except RuntimeError:
             raise ModelError(f"{self._checkpoint} does not fit config.json: are they from the same training?") from None
         restore_optimizers(self._optimizers, parts["optimizer"])
