@@ -20,6 +20,7 @@ from lowtide.model import BiLM, Candidates, Carry, Softmax
 from lowtide.model.cloze import ClozeHead
 from lowtide.model.lstm import dropped
 from lowtide.model.recurrence import LayerState, first_rows
+from lowtide.model.softmax_gradients import softmax_gradients
 from lowtide.text.batches import NO_TARGET, TrainingBatch
 
 
@@ -93,19 +94,14 @@ def learn(
     bilm, softmax = networks.bilm, networks.softmax
     vectors = bilm.token_network(torch.from_numpy(batch.batch.type_char_ids).to(softmax.weight.device))
     generators = [torch.Generator(vectors.device).manual_seed(3 * seed + number) for number in range(3)]
-    rates = bilm.config.dropout if bilm.training else 0.0
+    rate = bilm.config.dropout if bilm.training else 0.0
 
     def predict(states: Tensor, targets: Tensor, generator: torch.Generator, share: float) -> _Predicted:
         leaf = states.detach().requires_grad_()
-        dropped_ = dropped(leaf, rates, generator)
-        found = (
-            softmax.loss(dropped_, targets)
-            if candidates is None
-            else softmax.sampled_loss(dropped_, targets, candidates)
-        )
-        nats = found.sum() / max(len(targets), 1)
-        d_states, *d_softmax = torch.autograd.grad(share * nats, [leaf, softmax.weight, softmax.bias])
-        return _Predicted(nats.detach(), d_states, d_softmax)
+        seen = dropped(leaf, rate, generator)
+        found = softmax_gradients(softmax, seen.detach(), targets, candidates)
+        [d_states] = torch.autograd.grad(seen, [leaf], share * found.states) if rate else [share * found.states]
+        return _Predicted(found.nats, d_states, [share * found.weight, share * found.bias])
 
     def go(direction: int) -> tuple[_Read, _Predicted]:
         leaf = vectors.detach().requires_grad_()

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lowtide.model import Candidates, LogUniformSampler, Softmax
+from lowtide.model import softmax_gradients as module
+from lowtide.model.softmax_gradients import softmax_gradients
+
+TYPES, WIDTH, TARGETS = 40, 6, 37
+CPU = torch.device("cpu")
+
+
+def softmax_of(*, sparse: bool = False) -> Softmax:
+    softmax = Softmax(TYPES, WIDTH, sparse=sparse).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in softmax.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return softmax
+
+
+def draw(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("at_once", [1, 400, 1 << 20])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("num_samples", [None, 1, 12, TYPES - 1])
+def test_they_are_those_of_autograd(
+    num_samples: int | None, sparse: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOGITS_AT_ONCE", {"cpu": at_once})
+    softmax = softmax_of(sparse=sparse and num_samples is not None)
+    states, targets = draw(TARGETS, WIDTH).requires_grad_(), torch.arange(TARGETS) * 7 % TYPES
+    candidates: Candidates | None = None
+    if num_samples is not None:
+        candidates = LogUniformSampler(TYPES, num_samples).candidates([3], device=CPU)
+    loss = softmax.loss(states, targets) if candidates is None else softmax.sampled_loss(states, targets, candidates)
+    loss.mean().backward()
+    found = softmax_gradients(softmax, states.detach(), targets, candidates)
+    torch.testing.assert_close(found.nats, loss.mean().detach(), check_dtype=False)
+    for mine, theirs in (
+        (found.states, states.grad),
+        (found.weight, softmax.weight.grad),
+        (found.bias, softmax.bias.grad),
+    ):
+        assert theirs is not None and mine.is_sparse == theirs.is_sparse
+        torch.testing.assert_close(mine.to_dense(), theirs.to_dense(), check_dtype=False, rtol=1e-6, atol=1e-8)
+
+
+def test_without_targets_there_is_nothing_to_learn() -> None:
+    softmax = softmax_of()
+    found = softmax_gradients(softmax, draw(0, WIDTH), torch.empty(0, dtype=torch.int64), None)
+    assert float(found.nats) == 0 and not found.weight.any() and found.states.shape == (0, WIDTH)
+
+
+def test_a_state_that_is_no_number_is_not_hidden() -> None:
+    states = draw(3, WIDTH)
+    states[1, 2] = torch.nan
+    assert softmax_gradients(softmax_of(), states, torch.tensor([1, 2, 3]), None).nats.isnan()
