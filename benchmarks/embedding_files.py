@@ -3,10 +3,11 @@
     python benchmarks/embedding_files.py TEXT --out FOLDER --megabytes 0.05 1 10 100
     python benchmarks/embedding_files.py TEXT --out FOLDER --megabytes 10 --max-memory 700MB --layers all
 
-The first two megabytes of TEXT are repeated up to each size, and one token in a hundred is made a type that was never
-there before. Each corpus is embedded by a `tiny` network with random weights in a process of its own, the mix of its
-layers in float16, into an ``.mmap``. The clock runs while the file is written, loading apart; memory is the most that
-the process held at any time. Sizes take turns, and each is measured in every round. Linux only.
+TEXT is cut into sentences of at most 60 tokens. The first two megabytes of them are repeated up to each size, and one
+token in a hundred is made a type that was never there before. Each corpus is embedded by a `tiny` network with random
+weights in a process of its own, the mix of its layers in float16, into an ``.mmap``. The clock runs while the file is
+written, loading apart; memory is the most that the process held at any time. Sizes take turns, and each is measured in
+every round. Linux only.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import torch
 from common import spread, table, write_result
+from embedding import sentences_of
 from memory import write_corpus
 
 from lowtide.amounts import parse_bytes
@@ -68,10 +70,13 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     model = arguments.out / "model"
     write_model(model)
+    cut = arguments.out / "sentences.txt"
+    lines = (" ".join(sentence) for sentence in sentences_of(arguments.text))
+    cut.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     corpora = {}
     for megabytes in arguments.megabytes:
         corpora[megabytes] = arguments.out / f"{megabytes:g}.txt"
-        write_corpus(arguments.text, corpora[megabytes], megabytes)
+        write_corpus(cut, corpora[megabytes], megabytes)
     tokens: dict[float, int] = {}
     rates: dict[float, list[float]] = {megabytes: [] for megabytes in corpora}
     peaks: dict[float, list[float]] = {megabytes: [] for megabytes in corpora}

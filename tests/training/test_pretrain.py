@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -7,13 +8,19 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import lowtide
+from lowtide.embeddings.word2vec import Word2Vec
 from lowtide.errors import InputError, LowtideError, TrainingError
+from lowtide.training.budget import Budget
+from lowtide.training.planning import TrainOptions, settle
 from lowtide.training.presets import PRESETS
+from lowtide.training.reading import TextOptions, read_text
 from lowtide.training.trainer import Trainer
 from lowtide.weights.native import load_model
 from scenario import BUDGET, pretrain_mini, use_mini_preset, write_corpus
@@ -366,3 +373,99 @@ def test_two_trainings_of_one_text_are_the_same(
 ) -> None:
     pretrain_mini(corpus, tmp_path / "model")
     _assert_same(tmp_path / "model", uninterrupted)
+
+
+# -- what token vectors are made of, and what is learnt ---------------------------------------------
+
+
+@pytest.fixture
+def words(corpus: Path, tmp_path: Path) -> Path:
+    """Vectors of the common words of the corpus."""
+    vectors = Word2Vec.train([corpus], width=6, min_count=20, lowercase=True)
+    vectors.save(tmp_path / "words")
+    return tmp_path / "words"
+
+
+def test_token_vectors_may_begin_as_word_vectors_and_be_those_of_the_softmax(
+    corpus: Path, words: Path, tmp_path: Path, mini_preset: None
+) -> None:
+    options = TextOptions(inputs="words", vectors=words, max_types=300)
+    text = read_text([corpus], options, tmp_path / "text")
+    settings = settle(text, TrainOptions(preset="tiny", budget=Budget(tokens=100)), "tiny")
+    settings = dataclasses.replace(settings, is_tied=True)
+    begun = Trainer(settings, text, work=tmp_path, log_path=tmp_path / "log")
+    table = begun.bilm.token_network.embedding.weight  # type: ignore[union-attr]  # words are looked up
+    assert begun.softmax.weight is table and len(table) == 303
+    given = Word2Vec.open(words)
+    known = [type_ for type_ in text.vocabulary.types[3:] if given.knows(type_)]
+    assert 0 < len(known) < 300
+    mine = table.detach().numpy()[text.vocabulary.indices(known)]
+    theirs = given.vectors[given.indices(known)]
+    np.testing.assert_allclose(mine / np.linalg.norm(mine), theirs / np.linalg.norm(theirs), atol=1e-6)
+    begun.step(next(iter(begun.batches()))[1])
+    begun.save()
+    resumed = Trainer(settings, text, work=tmp_path, log_path=tmp_path / "log")
+    assert resumed.resume()
+    assert torch.equal(resumed.softmax.weight, table)
+    assert resumed.softmax.weight is resumed.bilm.token_network.embedding.weight  # type: ignore[union-attr]  # as above
+
+
+def test_a_model_of_words_is_trained_saved_and_opened(
+    corpus: Path, words: Path, tmp_path: Path, mini_preset: None
+) -> None:
+    elmo = lowtide.pretrain(
+        [corpus],
+        out=tmp_path / "model",
+        preset="tiny",
+        tokens=BUDGET,
+        objective="lm+cloze",
+        inputs="words",
+        vectors=words,
+        tied=True,
+        lowercase=0.5,
+        max_types=300,
+    )
+    assert len(elmo.stored.vocabulary) == 303 and elmo.stored.config.bilm.symbols is not None
+    log = _log(tmp_path / "model")
+    assert log[-1]["valid_forward"] < log[0]["valid_forward"]
+    table = elmo.stored.bilm.state_dict()["token_network.embedding.weight"]
+    assert torch.equal(elmo.stored.load_softmax().weight, table)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"inputs": "word"}, "unknown inputs 'word', expected auto, characters, words"),
+        ({"vectors": "nowhere"}, "give inputs='words' as well"),
+        ({"tied": True}, "nothing to tie the softmax to"),
+        ({"objective": "cloze"}, "unknown objective 'cloze', expected lm or lm\\+cloze"),
+        ({"objective": "lm+cloze", "documents": True}, "the cloze objective reads sentences"),
+        ({"lowercase": 2.0}, "share in lower case is 2.0"),
+        ({"weights": [1, 1]}, "found 2 weights for 1 texts"),
+        ({"weights": [0]}, "found weights .*expected more than 0"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    options: dict[str, Any], told: str, corpus: Path, tmp_path: Path, mini_preset: None
+) -> None:
+    with pytest.raises(InputError, match=told):
+        lowtide.pretrain([corpus], out=tmp_path / "m", preset="tiny", tokens=500, min_count=1, **options)
+
+
+def test_a_text_with_a_weight_is_read_as_often_as_it_says(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_corpus(tmp_path / f"{name}.txt", num_sentences=600, seed=ord(name))
+    both = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    even = read_text(both, TextOptions(), tmp_path / "even")
+    uneven = read_text(both, TextOptions(weights=(1, 3)), tmp_path / "uneven")
+    tokens = even.prepared.tokens_of_parts()
+    assert even.num_train_tokens == tokens.sum() == uneven.prepared.tokens_of_parts().sum()
+    assert uneven.num_train_tokens == tokens[0] + 3 * tokens[1]
+
+
+def test_a_share_of_the_sentences_is_read_in_lower_case(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("".join(f"The Tide {n}\n" for n in range(400)), encoding="utf-8")
+    text = read_text([tmp_path / "text.txt"], TextOptions(lowercase=0.25, lines="sentence"), tmp_path / "t")
+    counts = dict(zip(text.vocabulary.types, text.vocabulary.counts.tolist(), strict=True))
+    assert 0.15 < counts["tide"] / (counts["tide"] + counts["Tide"]) < 0.35
+    assert counts["tide"] == counts["the"]  # whole sentences

@@ -57,6 +57,8 @@ LOGS_PER_VALIDATION = 5
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.05
 """At most this much of the time goes into writing checkpoints."""
+_TIED_TO = ("softmax.weight", "bilm.token_network.embedding.weight")
+"""The two names of one tensor."""
 
 
 class Trainer:
@@ -341,6 +343,8 @@ class Trainer:
             for name, network in self._networks.by_name.items()
             for key, tensor in network.state_dict().items()
         }
+        if self.settings.is_tied:
+            del tensors[_TIED_TO[0]]  # no file holds one tensor under two names
         tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors(self._optimizers).items()}
         tensors |= {f"carry.{name}": t for name, t in carry_tensors(self._carry).items()}
         save_checkpoint(self._checkpoint, self.position, tensors)
@@ -351,6 +355,8 @@ class Trainer:
             self._log_path.unlink(missing_ok=True)  # written before the first checkpoint was whole
             return False
         position, tensors = load_checkpoint(self._checkpoint)
+        if self.settings.is_tied:
+            tensors[_TIED_TO[0]] = tensors[_TIED_TO[1]]
         parts: dict[str, dict[str, Tensor]] = {
             "optimizer": {},
             "carry": {},

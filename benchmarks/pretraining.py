@@ -1,21 +1,28 @@
 """How fast a training reads, and what share of this machine's matrix products that is.
 
-    python benchmarks/speed.py TEXT --presets tiny small --rounds 5
+    python benchmarks/pretraining.py TEXT --presets tiny small --rounds 5
+    python benchmarks/pretraining.py TEXT --presets small --threads 2 --peers peers.json
 
 Every preset trains on the same text with one thread and with all. The runs are taken in turn, some
 seconds each, with the limit measured anew in every round; what counts is the ratio within a round.
 The limit is the best float32 product of any installed library (`common.limit`), with as many threads
-as the run had.
+as the run had. Beside it other tools that train the same sizes, each in a process of its own, in turn with ours; a file
+of JSON names them: ``[{"name": "a tool 1.0", "command": ["python", "its_harness.py", "{text}", "{work}"]}]``, and the
+last line that a command prints is JSON with ``wps_median``.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
+import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from common import LIMIT_ROWS, LIMIT_SHAPE, limit, lstm_flop, spread, table, type_flop, write_result
@@ -75,22 +82,39 @@ class Run:
         self.shares.append(3 * flop_per_token(self.settings, self.types / self.tokens) * rate / (best * 1e9))
 
 
+def rate_of(peer: dict[str, Any], text: Path, work: Path) -> float:
+    """Words a second of another tool."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    command = [word.format(text=text, work=work) for word in peer["command"]]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rate: float = json.loads(answer.strip().splitlines()[-1])["wps_median"]
+    print(f"{peer['name']}: {rate:,.0f} words/s", flush=True)
+    return rate
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", type=Path)
     parser.add_argument("--presets", nargs="+", default=["tiny", "small"])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, nargs="+", help="1 and all, unless they are given")
+    parser.add_argument("--peers", type=Path)
     arguments = parser.parse_args()
     all_threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         text = read_text([arguments.text], TextOptions(tokenizer="whitespace", lines="sentence"), work / "text")
-        threads = sorted({1, all_threads})
+        threads = arguments.threads or sorted({1, all_threads})
+        peers = json.loads(arguments.peers.read_text(encoding="utf-8")) if arguments.peers else []
+        beside: dict[str, list[float]] = {peer["name"]: [] for peer in peers}
         runs = [Run(text, preset, number, work) for preset in arguments.presets for number in threads]
         for _ in range(arguments.rounds):
             for run in runs:
                 run.go_on()
+            for peer in peers:
+                beside[peer["name"]].append(rate_of(peer, arguments.text, work / "peer"))
         rows = [
             [
                 run.settings.preset,
@@ -103,6 +127,11 @@ def main() -> None:
             for run in runs
         ]
         vocabulary = len(text.vocabulary)
+    ours = statistics.median(runs[-1].rates)
+    body_of_peers = table(
+        ["tool", "words a second", f"{runs[-1].settings.preset} here / it"],
+        [[name, spread(rates), f"{ours / statistics.median(rates):.1f}"] for name, rates in beside.items()],
+    )
     limits = ", ".join(f"{name} {rate:.0f}" for name, rate in limit().items())
     header = ["preset", "parameters", "threads", "MFLOP a token", "tokens a second", "measured / limit"]
     depth, width = LIMIT_SHAPE
@@ -112,7 +141,10 @@ def main() -> None:
         f"times ({depth} x {width}) in float32, measured before and after every turn; "
         f"at the end, with {all_threads} threads, in GFLOP/s: {limits}."
     )
-    write_result("speed", f"speed.py TEXT --presets {' '.join(arguments.presets)} --rounds {arguments.rounds}", body)
+    command = f"pretraining.py TEXT --presets {' '.join(arguments.presets)} --rounds {arguments.rounds}"
+    if peers:
+        command, body = f"{command} --peers PEERS", f"{body}\n\n{body_of_peers}"
+    write_result("pretraining", command, body)
 
 
 if __name__ == "__main__":
