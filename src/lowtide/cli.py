@@ -11,9 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lowtide import __version__
+from lowtide.arguments import (
+    AsJson,
+    Calibrated,
+    CutBy,
+    Device,
+    Dtype,
+    Encoding,
+    Language,
+    Lines,
+    Model,
+    PresetName,
+    Tokenized,
+    TokenizerChoice,
+    Ui,
+    Weights,
+    Written,
+)
 from lowtide.console import print_json, run, tell
 from lowtide.errors import InputError
-from lowtide.messages import say, speak
+from lowtide.messages import say
 
 if TYPE_CHECKING:
     from lowtide.embeddings.elmo import Elmo
@@ -28,38 +45,6 @@ app = typer.Typer(
 )
 evaluate = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(evaluate, name="evaluate")
-
-
-PresetName = Literal["auto", "tiny", "small", "medium", "original"]
-TokenizerChoice = Literal["words", "characters", "whitespace"]
-Dtype = Literal["float32", "bfloat16", "int8"]
-LinesChoice = Literal["auto", "sentence", "paragraph", "wrapped", "fasta"]
-Language = Literal["en", "zh"]
-
-
-def _speak(ui: Language) -> Language:
-    speak(ui)
-    return ui
-
-
-Model = Annotated[str, typer.Argument(help="A model: folder, file, zip, or a published name.", metavar="MODEL")]
-Weights = Annotated[Path | None, typer.Option(help="The weight file, if the model is an options file far from it.")]
-CutBy = Annotated[
-    TokenizerChoice | None, typer.Option(help="What raw text is cut with. [default: the model's; published: words]")
-]
-Written = Annotated[str | None, typer.Option(help="What raw text is in: en, zh, de, ... [default: the model's; en]")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Encoding = Annotated[str, typer.Option(help="Of the text files.")]
-Lines = Annotated[LinesChoice, typer.Option(help="What a line of the text is.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
-Ui = Annotated[
-    Language,
-    typer.Option(envvar="LOWTIDE_UI", callback=_speak, is_eager=True, help="The language of messages and pages."),
-]
-Calibrated = Annotated[
-    bool, typer.Option("--calibrated", help="Calibrate every layer first: cosines say more. See embed --calibrate.")
-]
-Tokenized = Annotated[bool, typer.Option("--tokenized", help="The text is cut already: tokens stand between spaces.")]
 
 
 @app.command(epilog="lowtide demo --language zh --time 30s")
@@ -131,20 +116,29 @@ def pretrain(
     from lowtide.training.pretrain import run
 
     text_options = TextOptions(
-        language,
-        tokenizer,
-        lines,
-        encoding,
-        min_count,
-        valid,
-        documents,
-        inputs,
-        vectors,
-        tuple(weight or ()),
-        max_types,
-        lowercase,
+        language=language,
+        tokenizer=tokenizer,
+        lines=lines,
+        encoding=encoding,
+        min_count=min_count,
+        valid=valid,
+        documents=documents,
+        inputs=inputs,
+        vectors=vectors,
+        weights=tuple(weight or ()),
+        max_types=max_types,
+        lowercase=lowercase,
     )
-    options = TrainOptions(preset, Budget(time, epochs, tokens), device, threads, seed, learning_rate, objective, tied)
+    options = TrainOptions(
+        preset=preset,
+        budget=Budget(time, epochs, tokens),
+        device=device,
+        threads=threads,
+        seed=seed,
+        learning_rate=learning_rate,
+        objective=objective,
+        tied=tied,
+    )
     if dry_run:
         told = forecast(texts, text_options, options)
         print_json(asdict(told)) if as_json else print("\n".join(told.lines()))

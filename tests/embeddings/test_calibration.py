@@ -356,7 +356,7 @@ def test_a_text_too_long_for_all_of_it_is_sampled_from_end_to_end(
     copied_bytes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "long.txt").write_text("the tide\n" * 3000 + "bank river\n" * 3000, encoding="utf-8")
-    monkeypatch.setattr("lowtide.embeddings.elmo.MAX_TOKENS", 1000)
+    monkeypatch.setattr("lowtide.embeddings.calibrating.MAX_TOKENS", 1000)
     elmo = Elmo.open(copied_bytes, device="cpu")
     found = elmo.calibrate(tmp_path / "long.txt")
     assert 500 < found.num_tokens <= 1000 < MAX_TOKENS

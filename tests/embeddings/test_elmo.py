@@ -16,7 +16,7 @@ import many_langs
 import tiny
 from lowtide.embeddings import Elmo, Embedder, Encodes, engine
 from lowtide.embeddings.base import Vectors
-from lowtide.embeddings.elmo import pick_device
+from lowtide.embeddings.device import pick_device
 from lowtide.embeddings.loading import read
 from lowtide.errors import InputError, ShapeError
 from lowtide.model import LayerMix

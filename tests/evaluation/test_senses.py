@@ -61,6 +61,15 @@ def test_what_stands_around_a_word_tells_its_senses_apart(topical: Word2Vec, tra
     assert (found.num_train, found.num_test) == (40, 4)
 
 
+def test_few_uses_choose_the_vectors_too(topical: Word2Vec, tmp_path: Path) -> None:
+    rows = [("wet", "river"), ("rich", "loan"), ("wet", "water"), ("rich", "money")]
+    train, test = write_uses(tmp_path / "train.tsv", rows), write_uses(tmp_path / "test.tsv", rows)
+    found = measure_senses(topical, train, test)
+    assert (found.view, found.chosen_from["context"], found.mean_recall) == ("context", 1, 1)
+    with pytest.raises(InputError, match=r"no sense of .*train\.tsv has two uses"):
+        measure_senses(topical, write_uses(tmp_path / "train.tsv", rows[:2]), test)
+
+
 def test_words_that_cannot_be_learnt_are_not_judged(topical: Word2Vec, train: Path, tmp_path: Path) -> None:
     test = tmp_path / "test.tsv"
     test.write_text("word\tsense\ttoken_index\tsentence\nbow\tarrow\t0\tbow river\n", encoding="utf-8")

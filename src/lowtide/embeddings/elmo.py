@@ -16,26 +16,25 @@ import torch
 
 from lowtide.config import to_json
 from lowtide.embeddings.base import Vectors
-from lowtide.embeddings.calibration import MAX_TOKENS, NUM_REMOVED, Calibration, fit
+from lowtide.embeddings.calibrating import calibrate, fit_to
+from lowtide.embeddings.calibration import MAX_TOKENS, NUM_REMOVED, Calibration
+from lowtide.embeddings.device import pick_device
 from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.engine import Engine
-from lowtide.embeddings.inputs import Texts, as_sentence, as_sentences, parse_marked
+from lowtide.embeddings.inputs import CutsText, Texts, as_sentence, as_sentences, parse_marked
 from lowtide.embeddings.language_model import LanguageModel
 from lowtide.embeddings.layers import Reduction, calibrated_first, choose_layers, pool
-from lowtide.embeddings.numbered import Cutter, number
-from lowtide.embeddings.sampling import sample_documents
 from lowtide.embeddings.writing import WritingOptions, write_vectors
 from lowtide.errors import ConfigError, InputError, ModelError
 from lowtide.model import LayerMix
 from lowtide.model.products import Dtype
-from lowtide.progress import Progress, progress
 from lowtide.text.batches import Document
 from lowtide.text.tokenize import Sentence, Token, Tokenizer, make_tokenizer, open_tokenizer
-from lowtide.weights.native import CALIBRATION, CONFIG, NAME, load_model
+from lowtide.weights.native import CONFIG, load_model
 from lowtide.weights.stored import StoredModel
 
 
-class Elmo:
+class Elmo(CutsText):
     """Embeddings from a language model (Peters et al. 2018).
 
     What: a network that has read text in both directions, and gives every *token* a vector that
@@ -138,16 +137,6 @@ class Elmo:
     def knows(self, type_: str) -> bool:
         """Whether the type is in the model's vocabulary: seen often enough in training; True where it has none."""
         return self._stored.words is None or type_ in self._stored.words
-
-    @overload
-    def tokenize(self, sentences: str) -> Sentence: ...
-    @overload
-    def tokenize(self, sentences: Texts) -> list[Sentence]: ...
-    def tokenize(self, sentences: Texts | str) -> list[Sentence] | Sentence:
-        """The tokens behind the rows of what `embed` returns for the same argument."""
-        if isinstance(sentences, str):
-            return as_sentence(sentences, self.tokenizer)
-        return as_sentences(sentences, self.tokenizer)
 
     def tokenize_with_offsets(self, text: str) -> list[Token]:
         """The tokens of one text, with start and end in its characters."""
@@ -264,7 +253,7 @@ class Elmo:
             calibrated: as in `embed`.
         """
         texts = [sentences] if isinstance(sentences, str) else sentences
-        return self._embed(([as_sentence(text, self.tokenizer)] for text in texts), layers, mix, calibrated)
+        return self.embed_stream(([as_sentence(text, self.tokenizer)] for text in texts), layers, mix, calibrated)
 
     def embed_documents(
         self,
@@ -289,12 +278,13 @@ class Elmo:
             A list a document, with one array a sentence.
         """
         cut = [as_sentences(document, self.tokenizer) for document in documents]
-        vectors = self._embed(cut, layers, mix, calibrated)
+        vectors = self.embed_stream(cut, layers, mix, calibrated)
         return [list(itertools.islice(vectors, len(document))) for document in cut]
 
-    def _embed(
+    def embed_stream(
         self, documents: Iterable[Document], layers: str | int, mix: LayerMix | None, calibrated: bool = False
     ) -> Iterator[Vectors]:
+        """As `embed_documents`, of any number of documents that are cut already: the arrays of all their sentences."""
         return self._engine.embed(documents, self.reduction(layers, mix, calibrated=calibrated))
 
     def reduction(self, layers: str | int, mix: LayerMix | None = None, *, calibrated: bool = False) -> Reduction:
@@ -353,27 +343,16 @@ class Elmo:
             ModelError: if the model lies in no folder of ours.
             WriteError: if the folder cannot be written.
         """
-        if self._stored.format != NAME or not self._stored.path.is_dir():
-            raise ModelError(
-                f"{self._stored.path} ({self._stored.format}) has no place for a calibration: "
-                f"first `lowtide convert {self._stored.path} FOLDER`"
-            )
-        cutter = Cutter(self.cutting(is_tokenized=is_tokenized), has_spans=False)
-        sentences = number(texts, cutter, keys=keys, encoding=encoding).sentences()
-        sample = sample_documents(sentences, MAX_TOKENS, is_carried=self._stored.config.documents)
-        fitted = self.fit_calibration(sample, num_removed=num_removed)
-        fitted.save(self._stored.path / CALIBRATION)
-        self._calibration = fitted
-        return fitted
+        self._calibration = calibrate(
+            self, texts, keys=keys, encoding=encoding, is_tokenized=is_tokenized, num_removed=num_removed
+        )
+        return self._calibration
 
     def fit_calibration(
         self, documents: Sequence[Document], *, max_tokens: int = MAX_TOKENS, num_removed: int = NUM_REMOVED
     ) -> Calibration:
         """Fit a calibration to texts that are cut already; nothing is stored."""
-        total = min(max_tokens, sum(len(sentence) for document in documents for sentence in document))
-        with progress("calibrating", total=total, unit="tokens") as bar:
-            vectors = _counted(self._embed(documents, "all", None), bar)
-            return fit(vectors, model_checksum=self.checksum, max_tokens=max_tokens, num_removed=num_removed)
+        return fit_to(self, documents, max_tokens=max_tokens, num_removed=num_removed)
 
     def _how_to_calibrate(self) -> str:
         return f"fit one with `lowtide embed {self._stored.path} TEXT --calibrate`"
@@ -455,29 +434,6 @@ class Elmo:
         return f"Elmo({str(self._stored.path)!r}, num_layers={self.num_layers}, width={self.width})"
 
 
-def _counted(found: Iterable[Vectors], bar: Progress) -> Iterator[Vectors]:
-    for vectors in found:
-        bar.advance(vectors.shape[-2])
-        yield vectors
-
-
 def _pooled(vectors: Vectors, how: str) -> Vectors:
     pooled: Vectors = pool(torch.from_numpy(vectors), how).numpy()
     return pooled
-
-
-def pick_device(name: str) -> torch.device:
-    """``auto`` is a GPU if there is one.
-
-    Raises:
-        InputError: if there is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"the device {name!r} cannot be used here ({reason}): try cpu or auto") from None
-    return device

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 from lowtide.errors import InputError
 from lowtide.text.tokenize import Sentence, Tokenizer, make_tokenizer
@@ -54,6 +55,25 @@ def as_sentences(texts: Texts, tokenizer: Tokenizer) -> list[Sentence]:
             stacklevel=3,
         )
     return sentences
+
+
+class CutsText(ABC):
+    """What has a tokenizer, and takes texts as well as tokens."""
+
+    @property
+    @abstractmethod
+    def tokenizer(self) -> Tokenizer:
+        """What its training text was cut with."""
+
+    @overload
+    def tokenize(self, sentences: str) -> Sentence: ...
+    @overload
+    def tokenize(self, sentences: Texts) -> list[Sentence]: ...
+    def tokenize(self, sentences: Texts | str) -> list[Sentence] | Sentence:
+        """The tokens behind the rows of what `embed` returns for the same argument."""
+        if isinstance(sentences, str):
+            return as_sentence(sentences, self.tokenizer)
+        return as_sentences(sentences, self.tokenizer)
 
 
 def as_token_lists(sentences: Iterable[Iterable[str]]) -> list[Sentence]:

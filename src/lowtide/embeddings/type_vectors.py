@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import hashlib
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lowtide.config import from_json, to_json
 from lowtide.embeddings.base import Vectors
-from lowtide.embeddings.inputs import Texts, as_sentence, as_sentences, parse_marked
+from lowtide.embeddings.inputs import CutsText, Texts, as_sentence, as_sentences, parse_marked
 from lowtide.errors import InputError, ModelError
 from lowtide.files import make_folder, write_json
 from lowtide.text.tokenize import Sentence, Tokenizer, TokenizerConfig, open_tokenizer
@@ -44,7 +44,7 @@ class TypeConfig:
     """A record of how it was trained. Nothing depends on it."""
 
 
-class TypeEmbedding(ABC):
+class TypeEmbedding(CutsText):
     """An `Embedder` of one layer: what a token is, and nothing of where it stands.
 
     Args:
@@ -90,16 +90,6 @@ class TypeEmbedding(ABC):
     def tokenizer(self) -> Tokenizer:
         """What the training text was cut with."""
         return open_tokenizer(self.config.tokenizer)
-
-    @overload
-    def tokenize(self, sentences: str) -> Sentence: ...
-    @overload
-    def tokenize(self, sentences: Texts) -> list[Sentence]: ...
-    def tokenize(self, sentences: Texts | str) -> list[Sentence] | Sentence:
-        """The tokens behind the rows of what `embed` returns for the same argument."""
-        if isinstance(sentences, str):
-            return as_sentence(sentences, self.tokenizer)
-        return as_sentences(sentences, self.tokenizer)
 
     def cut_by(self, tokenizer: TokenizerConfig) -> Self:
         """The same vectors, for text that is cut otherwise."""

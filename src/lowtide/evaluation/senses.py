@@ -164,7 +164,9 @@ def measure_senses(model: Elmo | TypeEmbedding, train: Path, test: Path) -> Cent
     if not judged:
         raise InputError(f"no word of {test} has a use in {train}: are they of one set?")
     views = _views_of(model, [use.sentence for use in learnt])
-    is_choosing = _every_tenth(learnt)
+    is_choosing = _for_choosing(learnt)
+    if not is_choosing.any():
+        raise InputError(f"no sense of {train} has two uses: there is nothing to choose the vectors with")
     first, tenth = _those(learnt, ~is_choosing), _those(learnt, is_choosing)
     scores = {
         name: _mean_recall(_recalls(first, vectors[~is_choosing], tenth, vectors[is_choosing]))
@@ -282,14 +284,16 @@ def _unit(vectors: Array) -> NDArray[np.float64]:
 # -- nearest centroid ------------------------------------------------------------------------------
 
 
-def _every_tenth(uses: Sequence[Use]) -> NDArray[np.bool_]:
-    """(uses,): one use in ten of every sense that has ten, from all over the file."""
+def _for_choosing(uses: Sequence[Use]) -> NDArray[np.bool_]:
+    """(uses,): one use in ten of every sense that has ten, from all over the file; if none has, the second of each."""
     seen: dict[tuple[str, str], int] = defaultdict(int)
-    chosen = []
+    places = []
     for use in uses:
         seen[use.word, use.sense] += 1
-        chosen.append(seen[use.word, use.sense] % CHOOSING == 0)
-    return np.array(chosen, dtype=np.bool_)
+        places.append(seen[use.word, use.sense])
+    nth = np.array(places)
+    is_tenth: NDArray[np.bool_] = nth % CHOOSING == 0
+    return is_tenth if is_tenth.any() else nth == 2
 
 
 def _those(uses: Sequence[Use], which: NDArray[np.bool_]) -> list[Use]:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lowtide.embeddings.base import Vectors
-from lowtide.embeddings.elmo import pick_device
+from lowtide.embeddings.device import pick_device
 from lowtide.embeddings.inputs import as_token_lists
 from lowtide.embeddings.outputs.hdf5 import created
 from lowtide.errors import InputError, ShapeError, nearest

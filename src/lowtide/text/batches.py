@@ -6,9 +6,9 @@ type. So the character network runs once per type and the recurrence once per to
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,34 +146,23 @@ class TrainingBatch:
     """Whether the first rows go on where those of the batch before ended."""
 
 
-class TrainingBatches(Protocol):
-    """The batches of a training, in chunks; each a pure function of (epoch, chunk, number)."""
+class TrainingBatches(ABC):
+    """The batches of a training, in chunks; each a pure function of (seed, epoch, chunk, number).
 
-    num_chunks: int
-    """Of an epoch."""
-
-    def chunk(self, epoch: int, chunk: int) -> Iterator[TrainingBatch]:
-        """The batches of one chunk, always the same and in the same order."""
-        ...
-
-
-class PackedBatches:
-    """Whole sentences packed into rows, in an order that a seed decides.
-
-    The sentences are shuffled in two steps that need no list of all of them: blocks of
-    neighbouring sentences in random order, then the sentences of a *chunk* of such blocks. So a
-    batch is a pure function of (seed, epoch, chunk, number), and resuming is a matter of counting.
+    A corpus is shuffled in two steps that need no list of all sentences: blocks of neighbouring sentences in random
+    order, and then what is in a *chunk* of such blocks. So resuming is a matter of counting.
 
     Args:
         corpus: prepared, and spelled. What is held out is never used.
         row_length: characters of a spelled type.
-        row_tokens: positions of a row. A longer sentence is cut, state zero at each cut.
+        row_tokens: positions of a row.
         rows: rows of a batch.
         seed: decides the order.
         weights: of the parts of the corpus, see `lowtide.text.order`.
     """
 
     BLOCK = 256
+    """Sentences of a block, about."""
     CHUNK_BLOCKS = 64
 
     def __init__(
@@ -192,13 +181,27 @@ class PackedBatches:
         self._row_tokens, self._rows, self._seed = row_tokens, rows, seed
         self._order = corpus.order(self.BLOCK, seed=seed, weights=weights)
         self.num_chunks = -(-self._order.num_blocks // self.CHUNK_BLOCKS)
+        """Of an epoch."""
+
+    @abstractmethod
+    def chunk(self, epoch: int, chunk: int) -> Iterator[TrainingBatch]:
+        """The batches of one chunk, always the same and in the same order."""
+
+    def _blocks(self, epoch: int, chunk: int) -> NDArray[np.int64]:
+        """The blocks of a chunk, rising."""
+        first = chunk * self.CHUNK_BLOCKS
+        return np.sort(self._order.of_pass(epoch)[first : first + self.CHUNK_BLOCKS])
+
+
+class PackedBatches(TrainingBatches):
+    """Whole sentences packed into rows; one that is longer than a row is cut, state zero at each cut."""
 
     def chunk(self, epoch: int, chunk: int) -> Iterator[TrainingBatch]:
         """See `TrainingBatches`."""
-        order = self._order.of_pass(epoch)
-        blocks = order[chunk * self.CHUNK_BLOCKS : (chunk + 1) * self.CHUNK_BLOCKS]
         total = self._corpus.counts.num_sentences
-        numbers = np.concatenate([np.arange(b * self.BLOCK, min((b + 1) * self.BLOCK, total)) for b in np.sort(blocks)])
+        numbers = np.concatenate(
+            [np.arange(b * self.BLOCK, min((b + 1) * self.BLOCK, total)) for b in self._blocks(epoch, chunk)]
+        )
         numbers = numbers[~np.isin(numbers, self._corpus.held_out)]
         shuffle = np.random.default_rng([self._seed, epoch, chunk])
         rows = pack([self._corpus.positions(number) for number in shuffle.permutation(numbers)], self._row_tokens)

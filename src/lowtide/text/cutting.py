@@ -12,6 +12,7 @@ import functools
 import itertools
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -155,16 +156,17 @@ def _serve() -> None:
     """Cut what comes in, until nothing more does."""
     from lowtide.text import cutting  # by its name, under which the other side knows it, and not as __main__
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who began this process, and ends it
     source, target = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # what a tokenizer prints is no answer
     opened = functools.cache(open_tokenizer)
     while True:
         try:
             config, texts = pickle.load(source)
-        except EOFError:
-            return
-        pickle.dump(cutting.cut_texts(opened(config), texts), target, pickle.HIGHEST_PROTOCOL)
-        target.flush()
+            pickle.dump(cutting.cut_texts(opened(config), texts), target, pickle.HIGHEST_PROTOCOL)
+            target.flush()
+        except (EOFError, BrokenPipeError):  # that one is gone
+            os._exit(0)  # what could not be written is not tried again
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowtide.text.batches import NO_TARGET, Batch, Targets, TrainingBatch
-from lowtide.text.shards import END_ROW, START_ROW, PreparedCorpus
+from lowtide.text.batches import NO_TARGET, Batch, Targets, TrainingBatch, TrainingBatches
+from lowtide.text.shards import END_ROW, START_ROW
 
 
 @dataclass(frozen=True)
@@ -40,48 +40,18 @@ class _Lane:
         return len(self.rows)
 
 
-class DocumentBatches:
-    """Documents in lanes, in an order that a seed decides.
+class DocumentBatches(TrainingBatches):
+    """Documents in lanes, of which a batch has one a row.
 
-    Blocks of neighbouring sentences are shuffled, then the documents of a *chunk* of blocks. A block
-    begins with a document; only one that is longer than a block is cut, state zero at the cut.
-
-    Args:
-        corpus: prepared, and spelled. What is held out is never used: a document ends before it,
-            and another begins behind it.
-        row_length: characters of a spelled type.
-        row_tokens: positions of a row.
-        rows: lanes.
-        seed: decides the order.
+    A block begins with a document; only a document that is longer than a block is cut, state zero at the cut. One in
+    which something is held out ends before it, and another begins behind it.
     """
-
-    BLOCK = 256
-    """Sentences of a block, about."""
-    CHUNK_BLOCKS = 64
-
-    def __init__(
-        self,
-        corpus: PreparedCorpus,
-        *,
-        row_length: int,
-        row_tokens: int,
-        rows: int,
-        seed: int,
-        weights: Sequence[float] = (),
-    ) -> None:
-        self._corpus = corpus
-        self._characters = corpus.characters(row_length)
-        self._targets = corpus.targets()
-        self._row_tokens, self._rows, self._seed = row_tokens, rows, seed
-        self._order = corpus.order(self.BLOCK, seed=seed, weights=weights)
-        self.num_chunks = -(-self._order.num_blocks // self.CHUNK_BLOCKS)
 
     def chunk(self, epoch: int, chunk: int) -> Iterator[TrainingBatch]:
         """See `TrainingBatches`."""
-        order = self._order.of_pass(epoch)
         documents: list[NDArray[np.uint32]] = []
         num_cut = 0
-        for block in np.sort(order[chunk * self.CHUNK_BLOCKS : (chunk + 1) * self.CHUNK_BLOCKS]):
+        for block in self._blocks(epoch, chunk):
             first, end = self._border(block), self._border(block + 1)
             num_cut += int(end not in self._starts_near(end) and end < self._corpus.counts.num_sentences)
             numbers = np.arange(first, end)

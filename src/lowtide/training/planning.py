@@ -10,7 +10,7 @@ from typing import get_args
 
 import torch
 
-from lowtide.embeddings.elmo import pick_device
+from lowtide.embeddings.device import pick_device
 from lowtide.errors import InputError
 from lowtide.files import folder_size
 from lowtide.training import presets

@@ -1,0 +1,57 @@
+"""A calibration for a model: from a text of any size to what is stored beside its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lowtide.embeddings.base import Vectors
+from lowtide.embeddings.calibration import MAX_TOKENS, Calibration, fit
+from lowtide.embeddings.numbered import Cutter, number
+from lowtide.embeddings.sampling import sample_documents
+from lowtide.errors import ModelError
+from lowtide.progress import Progress, progress
+from lowtide.text.batches import Document
+from lowtide.weights.native import CALIBRATION, NAME
+
+if TYPE_CHECKING:
+    from lowtide.embeddings.elmo import Elmo
+
+
+def calibrate(
+    elmo: Elmo,
+    texts: str | Path | Iterable[Any],
+    *,
+    keys: Literal["line", "id"],
+    encoding: str,
+    is_tokenized: bool,
+    num_removed: int,
+) -> Calibration:
+    """Fit a calibration to a text, and store it with the model; see `Elmo.calibrate`."""
+    stored = elmo.stored
+    if stored.format != NAME or not stored.path.is_dir():
+        raise ModelError(
+            f"{stored.path} ({stored.format}) has no place for a calibration: "
+            f"first `lowtide convert {stored.path} FOLDER`"
+        )
+    cutter = Cutter(elmo.cutting(is_tokenized=is_tokenized), has_spans=False)
+    sentences = number(texts, cutter, keys=keys, encoding=encoding).sentences()
+    sample = sample_documents(sentences, MAX_TOKENS, is_carried=stored.config.documents)
+    fitted = fit_to(elmo, sample, max_tokens=MAX_TOKENS, num_removed=num_removed)
+    fitted.save(stored.path / CALIBRATION)
+    return fitted
+
+
+def fit_to(elmo: Elmo, documents: Sequence[Document], *, max_tokens: int, num_removed: int) -> Calibration:
+    """Fit a calibration to documents that are cut already; see `Elmo.fit_calibration`."""
+    total = min(max_tokens, sum(len(sentence) for document in documents for sentence in document))
+    with progress("calibrating", total=total, unit="tokens") as bar:
+        vectors = _counted(elmo.embed_stream(documents, "all", None), bar)
+        return fit(vectors, model_checksum=elmo.checksum, max_tokens=max_tokens, num_removed=num_removed)
+
+
+def _counted(found: Iterable[Vectors], bar: Progress) -> Iterator[Vectors]:
+    for vectors in found:
+        bar.advance(vectors.shape[-2])
+        yield vectors
