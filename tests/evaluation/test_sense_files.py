@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lowtide.errors import InputError
+from lowtide.errors import InputError, MissingPathError
 from lowtide.evaluation.sense_files import find_file_kind, read_pairs, read_uses
 from lowtide.text.tokenize import make_tokenizer
 
@@ -75,6 +75,12 @@ def test_a_broken_use_is_named_with_its_line(path: Path, row: str, told: str) ->
 def test_a_broken_pair_is_named_with_its_line(path: Path, row: str, told: str) -> None:
     with pytest.raises(InputError, match=f":3: {told}"):
         read_pairs(write(path, f"{PAIRS}{row}\n"), WORDS)
+
+
+def test_a_file_that_is_not_there_is_named(path: Path) -> None:
+    for read in (find_file_kind, read_uses):
+        with pytest.raises(MissingPathError, match=r"labelled\.tsv is not there: expected a file of labelled uses"):
+            read(path)
 
 
 def test_a_file_without_rows_is_refused(path: Path) -> None:

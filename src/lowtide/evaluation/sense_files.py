@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from lowtide.embeddings.inputs import MarkedSentence
-from lowtide.errors import InputError
-from lowtide.text.lines import read_lines
+from lowtide.errors import InputError, MissingPathError
+from lowtide.text.lines import Line, read_lines
 from lowtide.text.tokenize import Tokenizer
 
 USE_COLUMNS = ("word", "sense", "token_index", "sentence")
@@ -52,7 +52,7 @@ def find_file_kind(path: Path) -> Literal["uses", "pairs"]:
     Raises:
         InputError: if it is neither.
     """
-    header = next(iter(read_lines(str(path), "utf-8")), None)
+    header = next(_lines(path), None)
     names = set() if header is None else set(header.text.split("\t"))
     if names >= set(USE_COLUMNS):
         return "uses"
@@ -107,6 +107,12 @@ def _marked(tokenizer: Tokenizer, where: str, sentence: str, start: str, end: st
     return MarkedSentence([token.text for token in tokens], inside[0], inside[-1] + 1)
 
 
+def _lines(path: Path) -> Iterator[Line]:
+    if not path.is_file():
+        raise MissingPathError(f"{path} is not there: expected a file of labelled uses")
+    return iter(read_lines(str(path), "utf-8"))
+
+
 def _number(text: str, most: int, where: str) -> int:
     if not text.isdecimal() or int(text) > most:
         raise InputError(f"{where} is {text!r}, expected 0 to {most}")
@@ -115,7 +121,7 @@ def _number(text: str, most: int, where: str) -> int:
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """The wanted fields of every row, and where it stands."""
-    lines = iter(read_lines(str(path), "utf-8"))
+    lines = _lines(path)
     header = next(lines, None)
     names = [] if header is None else header.text.split("\t")
     missing = [column for column in columns if column not in names]
