@@ -6,9 +6,10 @@ and learns by itself, with half of the cores, and what they say to these two is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from lowtide.model.lstm import dropped
 from lowtide.model.recurrence import LayerState, first_rows
 from lowtide.model.softmax_gradients import softmax_gradients
 from lowtide.text.batches import NO_TARGET, TrainingBatch
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ def learn(
     vectors = bilm.token_network(torch.from_numpy(batch.batch.type_char_ids).to(softmax.weight.device))
     generators = [torch.Generator(vectors.device).manual_seed(3 * seed + number) for number in range(3)]
     rate = bilm.config.dropout if bilm.training else 0.0
+    # a GPU is kept busy by either of them alone
+    both = partial(side_by_side, with_gradients=True) if vectors.device.type == "cpu" else _one_after_another
 
     def predict(states: Tensor, targets: Tensor, generator: torch.Generator, share: float) -> _Predicted:
         leaf = states.detach().requires_grad_()
@@ -108,10 +113,10 @@ def learn(
         read = _Read(leaf, *read_top(bilm, batch, direction, leaf, carry, generators[direction]))
         return read, predict(read.top, read.targets, generators[direction], 0.5)
 
-    (ahead, of_ahead), (back, of_back) = side_by_side(partial(go, 0), partial(go, 1), with_gradients=True)
+    (ahead, of_ahead), (back, of_back) = both(partial(go, 0), partial(go, 1))
     predicted = [of_ahead, of_back]
     if networks.cloze is not None:
-        before, behind = _places_between(batch)
+        before, behind = (places.to(vectors.device) for places in _places_between(batch))
         states = [ahead.top[before].detach().requires_grad_(), back.top[behind].detach().requires_grad_()]
         joined = networks.cloze(*states)
         predicted.append(predict(joined, ahead.targets[before], generators[2], 1.0))
@@ -119,10 +124,9 @@ def learn(
         for found, rows, state in zip((of_ahead, of_back), (before, behind), states, strict=True):
             assert state.grad is not None
             found.d_states.index_add_(0, rows, state.grad)
-    d_vectors = side_by_side(
+    d_vectors = both(
         partial(_gradients, bilm.forward_lstm, ahead, of_ahead.d_states),
         partial(_gradients, bilm.backward_lstm, back, of_back.d_states),
-        with_gradients=True,
     )
     vectors.backward(d_vectors[0] + d_vectors[1])
     for number, parameter in enumerate((softmax.weight, softmax.bias)):
@@ -130,6 +134,10 @@ def learn(
             gradient = found.d_softmax[number]
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient  # it may be tied
     return Learnt(float(of_ahead.nats + of_back.nats) / 2, Carry(ahead.after, back.after))
+
+
+def _one_after_another(first: Callable[[], Answer], second: Callable[[], Answer]) -> tuple[Answer, Answer]:
+    return first(), second()
 
 
 def _places_between(batch: TrainingBatch) -> tuple[Tensor, Tensor]:
