@@ -105,6 +105,9 @@ def pretrain(
     threads: Annotated[int | None, typer.Option(min=1, help="Of the processor. [default: all; one for tiny]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     learning_rate: Annotated[float | None, typer.Option(help="The highest. [default: the preset's]")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the log for TensorBoard, too: OUT/tensorboard.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
     as_json: AsJson = False,
@@ -138,6 +141,7 @@ def pretrain(
         learning_rate=learning_rate,
         objective=objective,
         tied=tied,
+        tensorboard=tensorboard,
     )
     if dry_run:
         told = forecast(texts, text_options, options)

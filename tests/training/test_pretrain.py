@@ -183,7 +183,9 @@ def test_training_begins_near_the_unigram_model(learnt: Path) -> None:
 
 
 def test_the_folder_holds_the_model_its_card_and_its_log_and_no_work(uninterrupted: Path) -> None:
-    assert sorted(path.name for path in uninterrupted.iterdir()) == sorted([*_FILES, "README.md", "training.jsonl"])
+    assert sorted(path.name for path in uninterrupted.iterdir()) == sorted(
+        [*_FILES, "README.md", "training.jsonl", "perplexity.svg", "loss.svg"]
+    )
 
 
 def test_the_card_holds_counts_and_no_text(uninterrupted: Path, corpus: Path) -> None:
@@ -205,6 +207,25 @@ def test_the_best_state_is_the_one_that_is_kept(uninterrupted: Path, corpus: Pat
     )
     card = (uninterrupted / "README.md").read_text(encoding="utf-8")
     assert f"step {best['step']:,} |" in card
+
+
+def test_the_mean_of_the_last_states_is_looked_at_once_and_kept_if_it_is_best(uninterrupted: Path) -> None:
+    looks = [entry for entry in _log(uninterrupted) if "valid_forward" in entry]
+    assert [look["is_averaged"] for look in looks] == [False] * (len(looks) - 1) + [True]
+    assert looks[-1]["tokens"] == looks[-2]["tokens"]
+    assert looks[-1]["valid_forward"] != looks[-2]["valid_forward"]
+
+
+def test_the_log_goes_to_tensorboard_too(corpus: Path, tmp_path: Path, mini_preset: None) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "model"
+    lowtide.pretrain([corpus], out=out, preset="tiny", tokens=BUDGET, min_count=1, tensorboard=True)
+    events = EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    losses = [entry["loss"] for entry in _log(out) if "loss" in entry]
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx(losses, rel=1e-5)
+    assert "valid_forward" in events.Tags()["scalars"]
 
 
 def test_two_threads_give_the_same_bits_twice(corpus: Path, tmp_path: Path) -> None:

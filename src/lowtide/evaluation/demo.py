@@ -105,21 +105,21 @@ def _learn(out: Path, language: Language, time: str, ui: UI, say_line: Callable[
 
 
 def _say_story(story: LanguageStory, ui: UI, say_line: Callable[[str], None]) -> None:
-    _, first_forward, first_backward = story.curve[0]
-    _, forward, backward = story.best
+    _, first_forward, first_backward = story.log.held_out[0]
+    _, forward, backward = story.log.best
     say_line(
         "   "
         + say(
             "{read} tokens read in {time}. Held-out perplexity: {a} and {b} before, {c} forward and {d} backward "
             "after; the unigram model has {u}.",
             ui,
-            read=f"{story.tokens_read:,}",
-            time=format_seconds(story.seconds),
+            read=f"{story.log.tokens:,}",
+            time=format_seconds(story.log.seconds),
             a=f"{first_forward:.0f}",
             b=f"{first_backward:.0f}",
             c=f"{forward:.0f}",
             d=f"{backward:.0f}",
-            u=f"{story.unigram:.0f}",
+            u=f"{story.log.unigram:.0f}",
         )
     )
     say_line("   " + say("What each direction expects, knowing only its own side:", ui))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from lowtide.evaluation.comparison import Comparison, Separation, compare, marke
 from lowtide.evaluation.two_uses import TaggedUses, TwoUses, english_uses, find_two_uses
 from lowtide.text.corpus import Corpus
 from lowtide.text.tokenize import Sentence
+from lowtide.training.log import TrainingLog, read_log
 
 Language = Literal["en", "zh"]
 
@@ -78,25 +78,13 @@ class LanguageStory:
     num_sentences: int
     num_tokens: int
     """Of the text."""
-    tokens_read: int
-    seconds: float
     vocabulary_size: int
-    unigram: float
-    """Perplexity of the unigram model on the held-out text."""
-    curve: list[tuple[int, float, float]]
-    """(tokens read, forward, backward): held-out perplexity."""
-    losses: list[tuple[int, float]]
-    """(tokens read, nats a target): the loss that training minimises."""
+    log: TrainingLog
     walk: list[PositionGuesses]
     own: Comparison
     own_counts: list[int]
     """How often training saw the marked type of each of the story's sentences."""
     words: list[WordStory]
-
-    @property
-    def best(self) -> tuple[int, float, float]:
-        """The state that was kept."""
-        return min(self.curve, key=lambda point: point[1] + point[2])
 
 
 def your_turn(stories: Sequence[LanguageStory]) -> list[str]:
@@ -120,8 +108,6 @@ def look(elmo: Elmo, text: Path, language: Language) -> LanguageStory:
         language: of the text.
     """
     model = elmo.stored.path
-    log = [json.loads(line) for line in (model / "training.jsonl").read_text(encoding="utf-8").splitlines()]
-    held_out = [entry for entry in log if "valid_forward" in entry]
     sentences = [elmo.tokenizer.split(raw.text) for raw in Corpus([text], lines="paragraph").sentences()]
     vocabulary = elmo.stored.vocabulary
     own = compare(elmo, OWN_SENTENCES[language])
@@ -130,12 +116,8 @@ def look(elmo: Elmo, text: Path, language: Language) -> LanguageStory:
         model=model,
         num_sentences=len(sentences),
         num_tokens=sum(map(len, sentences)),
-        tokens_read=log[-1]["tokens"],
-        seconds=log[-1]["seconds"],
         vocabulary_size=len(vocabulary),
-        unigram=held_out[0]["valid_unigram"],
-        curve=[(entry["tokens"], entry["valid_forward"], entry["valid_backward"]) for entry in held_out],
-        losses=[(entry["tokens"], entry["loss"]) for entry in log if "loss" in entry],
+        log=read_log(model),
         walk=elmo.language_model().guesses([WALKS[language]], top=3)[0],
         own=own,
         own_counts=[

@@ -13,6 +13,7 @@ from lowtide.embeddings.language_model import Guess
 from lowtide.evaluation.comparison import Comparison, layer_name
 from lowtide.evaluation.story import LanguageStory, WordStory, your_turn
 from lowtide.messages import UI, say
+from lowtide.training.log import loss_chart, perplexity_chart
 
 _AROUND = 4
 """Tokens shown on either side of a marked word."""
@@ -111,8 +112,8 @@ def _how_told(story: LanguageStory, ui: UI) -> str:
 
 
 def _what_was_done(story: LanguageStory, ui: UI) -> str:
-    _, before_forward, before_backward = story.curve[0]
-    _, forward, backward = story.best
+    _, before_forward, before_backward = story.log.held_out[0]
+    _, forward, backward = story.log.best
     return say(
         "The text has {sentences} sentences and {tokens} tokens; {read} tokens were read in {time}. Perplexity on "
         "sentences that were kept apart (the lower the better: the number of words the model hesitates between) "
@@ -121,38 +122,20 @@ def _what_was_done(story: LanguageStory, ui: UI) -> str:
         ui,
         sentences=f"{story.num_sentences:,}",
         tokens=f"{story.num_tokens:,}",
-        read=f"{story.tokens_read:,}",
-        time=format_seconds(story.seconds),
+        read=f"{story.log.tokens:,}",
+        time=format_seconds(story.log.seconds),
         a=f"{before_forward:.0f}",
         b=f"{before_backward:.0f}",
         c=f"{forward:.0f}",
         d=f"{backward:.0f}",
-        u=f"{story.unigram:.0f}",
+        u=f"{story.log.unigram:.0f}",
     )
 
 
 def _curves(story: LanguageStory, ui: UI) -> str:
-    x_label = say("tokens read", ui)
-    perplexity = pictures.line_chart(
-        {
-            say("forward", ui): [(tokens, forward) for tokens, forward, _ in story.curve],
-            say("backward", ui): [(tokens, backward) for tokens, _, backward in story.curve],
-        },
-        title=say("Held-out perplexity", ui),
-        x_label=x_label,
-        y_label=say("perplexity", ui),
-        levels={say("unigram model", ui): story.unigram},
-        log_y=True,
-    )
-    loss = pictures.line_chart(
-        {say("loss", ui): story.losses},
-        title=say("Training loss", ui),
-        x_label=x_label,
-        y_label=say("nats a token, as training samples them", ui),
-    )
     return pictures.columns(
-        pictures.figure(perplexity, caption=say("Full softmax; both directions share it.", ui)),
-        pictures.figure(loss, caption=say("What training minimises; it is not a perplexity.", ui)),
+        pictures.figure(perplexity_chart(story.log, ui), caption=say("Full softmax; both directions share it.", ui)),
+        pictures.figure(loss_chart(story.log, ui), caption=say("What training minimises; it is not a perplexity.", ui)),
     )
 
 
@@ -235,7 +218,7 @@ def _counts(story: LanguageStory) -> dict[str, int]:
 
 
 def _honestly(story: LanguageStory, ui: UI) -> str:
-    _, forward, backward = story.best
+    _, forward, backward = story.log.best
     shares = [list(word.separations.values())[-2].nearest_centroid for word in story.words]
     mean = sum(shares) / len(shares) if shares else 0.5
     return say(
@@ -245,7 +228,7 @@ def _honestly(story: LanguageStory, ui: UI) -> str:
         "times. Hours on millions of sentences do that; the published ELMo read 7.7 thousand million tokens.",
         ui,
         p=f"{(forward + backward) / 2:.0f}",
-        u=f"{story.unigram:.0f}",
+        u=f"{story.log.unigram:.0f}",
         share=f"{mean:.0%}",
     )
 
@@ -302,22 +285,22 @@ def _bracketed(marked: MarkedSentence) -> str:
 
 
 def _story_json(story: LanguageStory) -> dict[str, Any]:
-    tokens, forward, backward = story.best
+    tokens, forward, backward = story.log.best
     return {
         "language": story.language,
         "model": story.model.as_posix(),
         "sentences": story.num_sentences,
         "tokens": story.num_tokens,
-        "tokens_read": story.tokens_read,
-        "seconds": story.seconds,
+        "tokens_read": story.log.tokens,
+        "seconds": story.log.seconds,
         "vocabulary": story.vocabulary_size,
         "perplexity": {
-            "unigram": story.unigram,
-            "before": {"forward": story.curve[0][1], "backward": story.curve[0][2]},
+            "unigram": story.log.unigram,
+            "before": {"forward": story.log.held_out[0][1], "backward": story.log.held_out[0][2]},
             "after": {"forward": forward, "backward": backward, "tokens_read": tokens},
         },
-        "curve": [{"tokens": t, "forward": f, "backward": b} for t, f, b in story.curve],
-        "losses": [{"tokens": t, "nats": n} for t, n in story.losses],
+        "curve": [{"tokens": t, "forward": f, "backward": b} for t, f, b in story.log.held_out],
+        "losses": [{"tokens": t, "nats": n} for t, n in story.log.losses],
         "walk": [asdict(place) for place in story.walk],
         "own_sentences": {**_comparison_json(story.own), "seen_in_training": story.own_counts},
         "words": [

@@ -7,6 +7,7 @@ from lowtide.embeddings.calibration import Calibration
 from lowtide.embeddings.language_model import Perplexity
 from lowtide.text.shards import CorpusCounts
 from lowtide.training.checkpoint import Position
+from lowtide.training.log import LOSS, PERPLEXITY
 from lowtide.training.settings import Settings
 
 
@@ -22,6 +23,7 @@ def write_card(
     unigram: float | None,
     calibration: Calibration | None,
     num_parameters: int,
+    forecast_seconds: float,
 ) -> str:
     """The text of ``README.md``.
 
@@ -36,11 +38,13 @@ def write_card(
         unigram: perplexity of the unigram model there.
         calibration: as it was fitted; None if there was too little text.
         num_parameters: of the biLM.
+        forecast_seconds: that the training was to take.
     """
     tokenizer = counts.tokenizer
     kind = "characters of every word" if settings.bilm.char_cnn else "symbols, one a type"
     train_tokens = counts.num_tokens - counts.num_held_out_tokens
     held_out = f"{counts.num_held_out_tokens:,}" if counts.num_held_out or perplexity is None else "a text of its own"
+    curves = f"![loss]({LOSS})"
     measured = "No text was held out: the perplexity is not known."
     if perplexity is not None and unigram is not None:
         measured = f"""\
@@ -49,6 +53,7 @@ Held-out perplexity (full softmax, per token, one boundary a sentence counted, u
 | forward | backward | mean | unigram model | targets | unknown |
 |---|---|---|---|---|---|
 | {perplexity.forward:.1f} | {perplexity.backward:.1f} | {perplexity.mean:.1f} | {unigram:.1f} | {perplexity.num_targets:,} | {perplexity.unknown_rate:.2%} |"""
+        curves = f"![perplexity]({PERPLEXITY}) {curves}"
     calibrated = "none: too little text"
     if calibration is not None:
         calibrated = (
@@ -74,12 +79,14 @@ elmo.embed("...")  # a vector for every token
 | vocabulary | {settings.vocabulary_size:,} types seen at least {settings.min_count} times; rarer ones are predicted as `<UNK>` |
 | input | {kind}; {num_truncated:,} types were longer than a row and cut |
 | layers | {settings.bilm.lstm.num_layers + 1} of width {2 * settings.bilm.lstm.state_width} (layer 0 is before context) |
-| training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)}, {settings.num_threads} threads, {settings.device}, {settings.dtype} |
+| training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)} (forecast: {format_seconds(forecast_seconds)}), {settings.num_threads} threads, {settings.device}, {settings.dtype} |
 | state | {"carried from sentence to sentence within a document" if settings.documents else "zero at every sentence"} |
 | best state | step {position.best_step:,} |
 | calibration | {calibrated} |
 
 {measured}
+
+{curves}
 
 Licence: not stated; that of the text decides. Anyone who has this folder can read `vocabulary.txt`: every
 type that stood at least {settings.min_count} times in the text.

@@ -42,6 +42,8 @@ class Position:
     """The length of the log; what a killed run wrote after its checkpoint is cut off."""
     best_perplexity: float | None = None
     best_step: int = 0
+    num_averaged: int = 0
+    """States in the mean of the last ones."""
 
 
 def save_checkpoint(path: Path, position: Position, tensors: dict[str, Tensor]) -> None:

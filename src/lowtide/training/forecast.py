@@ -131,7 +131,7 @@ def make_forecast(settings: Settings, trainer: Trainer, measured: Probe, *, corp
         epochs=settings.epochs,
         tokens_per_second=measured.tokens_per_second,
         seconds=settings.budget_tokens / measured.tokens_per_second
-        + measured.validation_seconds * (settings.num_validations + 1),
+        + measured.validation_seconds * (settings.num_validations + 2),
         memory_bytes=measured.memory_bytes,
         disk_bytes=disk,
     )

@@ -42,6 +42,8 @@ class TrainOptions:
     objective: Objective = "lm"
     tied: bool | None = None
     """Whether input and output share their vectors; None: where words are looked up."""
+    tensorboard: bool = False
+    """Whether what the log says goes to TensorBoard, too."""
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -124,7 +126,7 @@ def _within(settings: Settings, measured: Probe, seconds: float) -> Settings:
     """As many tokens as fit the time, with looks at the held-out text that take at most a tenth of it."""
     looks = VALIDATION_SHARE * seconds / max(measured.validation_seconds, 1e-9)
     num_validations = int(min(settings.num_validations, max(FEWEST_VALIDATIONS, looks)))
-    left = seconds - measured.validation_seconds * (num_validations + 1)
+    left = seconds - measured.validation_seconds * (num_validations + 2)
     budget = max(1, int(measured.tokens_per_second * max(left, seconds / 2)))
     bilm = dataclasses.replace(settings.bilm, dropout=presets.dropout_for(budget / settings.num_train_tokens))
     return dataclasses.replace(settings, budget_tokens=budget, num_validations=num_validations, bilm=bilm)

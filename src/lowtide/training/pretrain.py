@@ -7,6 +7,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from lowtide.amounts import format_seconds
@@ -14,22 +15,26 @@ from lowtide.config import from_json, to_json
 from lowtide.embeddings.calibration import LEAST_TOKENS, MAX_TOKENS, Calibration
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.language_model import unigram_perplexity
-from lowtide.files import write_json, write_text
+from lowtide.files import read_json, write_json, write_text
 from lowtide.text.corpus import Lines
 from lowtide.text.tokenize import TokenizerName
 from lowtide.training.budget import Budget
 from lowtide.training.card import write_card
 from lowtide.training.folder import begin_work, has_begun, remove_work, reserved, work_of
 from lowtide.training.forecast import Forecast
+from lowtide.training.log import LOG, draw_log
 from lowtide.training.planning import TrainOptions, plan
 from lowtide.training.reading import Inputs, TextOptions, TrainingText, open_text, read_text
 from lowtide.training.settings import Objective, Settings
 from lowtide.training.trainer import Trainer
+from lowtide.training.watching import tensorboard as write_tensorboard
 from lowtide.weights.native import CALIBRATION, CONFIG, NAME, VOCABULARY, read_config, save_model
 from lowtide.weights.stored import FORMAT_VERSION, ModelConfig, StoredModel
 
 log = logging.getLogger("lowtide")
 
+_FORECAST = "forecast.json"
+"""In the work folder: what the training was to take."""
 _CALIBRATED_SHARE = 0.05
 """Of the tokens that training reads; a token is embedded in a third of the time that it is learnt from in."""
 _LEAST_CALIBRATED = 10_000
@@ -61,6 +66,7 @@ def pretrain(
     threads: int | None = None,
     seed: int = 0,
     learning_rate: float | None = None,
+    tensorboard: bool = False,
     resume: bool = False,
 ) -> Elmo:
     """Train a bidirectional language model on unlabelled text.
@@ -101,6 +107,7 @@ def pretrain(
         threads: of the processor; None: as many as it has, but one for ``tiny``.
         seed: of everything random.
         learning_rate: the highest; None: the preset's. With ``resume``, a new one.
+        tensorboard: whether to write what the log says for TensorBoard, too, in ``out/tensorboard``.
         resume: go on with the training in ``out``, under the settings it began with.
 
     Returns:
@@ -125,7 +132,8 @@ def pretrain(
         max_types=max_types,
         lowercase=lowercase,
     )
-    options = TrainOptions(preset, Budget(time, epochs, tokens), device, threads, seed, learning_rate, objective, tied)
+    budget = Budget(time, epochs, tokens)
+    options = TrainOptions(preset, budget, device, threads, seed, learning_rate, objective, tied, tensorboard)
     return run(texts, Path(out), text_options, options, resume=resume)
 
 
@@ -162,15 +170,17 @@ def _train(
             )
         for line in told.lines():
             log.info("%s", line)
+        write_json(work / _FORECAST, {"seconds": told.seconds})
         write_json(out / CONFIG, to_json(_model_config(settings, text)))
     else:
         settings.warn_if_elsewhere()
         text = open_text(work / "text")
-    trainer = Trainer(settings, text, work=work, log_path=out / "training.jsonl")
+    trainer = Trainer(settings, text, work=work, log_path=out / LOG)
     if resume and trainer.resume():
         log.info("going on from step %s", f"{trainer.position.step:,}")
-    with settings.threads():
-        trainer.train()
+    watching = write_tensorboard(out, step=trainer.position.step) if options.tensorboard else nullcontext()
+    with settings.threads(), watching as watcher:
+        trainer.train(watcher)
         _finish(trainer, text, out)
     return settings.device
 
@@ -229,6 +239,9 @@ def _model_config(settings: Settings, text: TrainingText) -> ModelConfig:
 def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
     """Take the best state, measure it on all held-out text, write the folder."""
     settings, position = trainer.settings, trainer.position
+    told = work_of(out) / _FORECAST
+    forecast_seconds = read_json(told)["seconds"] if told.is_file() else position.seconds  # begun by an older version
+    draw_log(out)
     trainer.restore_best()
     perplexity = trainer.perplexity(text.held_out) if text.held_out else None
     unigram = unigram_perplexity(text.vocabulary, text.held_out) if text.held_out else None
@@ -244,6 +257,7 @@ def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
         unigram=unigram,
         calibration=calibration,
         num_parameters=sum(parameter.numel() for parameter in trainer.bilm.parameters()),
+        forecast_seconds=forecast_seconds,
     )
     write_text(out / "README.md", card)
     if perplexity is not None:
@@ -261,6 +275,7 @@ def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
             else f"a sentence longer than {settings.row_tokens} positions"
         )
         log.info("%s times %s was cut", f"{position.num_cut:,}", longer)
+    log.info("time        %s; the forecast was %s", format_seconds(position.seconds), format_seconds(forecast_seconds))
     save_model(out, _model_config(settings, text), text.vocabulary, trainer.bilm, trainer.softmax)
     log.info(
         "done        %s in %s. Whoever has this folder can read in %s which %s types stood %d times or "

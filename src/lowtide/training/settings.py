@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import warnings
 from collections.abc import Iterator
@@ -59,6 +60,9 @@ class Settings:
     """Share of the budget in which the rate falls, at the end."""
     final_rate: float = 0.05
     """What is left of the rate at the end."""
+    averaged: float = 0.1
+    """Share of the budget, at the end, of which the mean of the weights is tried as well: `lowtide.training.averaging`.
+    0: none."""
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
     dtype: str = "float32"
@@ -77,6 +81,11 @@ class Settings:
     def epochs(self) -> float:
         """Passes over the text."""
         return self.budget_tokens / self.num_train_tokens
+
+    @property
+    def averaged_from(self) -> float:
+        """Tokens after which states go into the mean."""
+        return (1 - self.averaged) * self.budget_tokens if self.averaged else math.inf
 
     def rate_at(self, tokens: int) -> float:
         """The learning rate after so many tokens: linear warm-up, constant, linear cooldown."""

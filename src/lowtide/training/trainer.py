@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +29,7 @@ from lowtide.progress import progress
 from lowtide.text.batches import Document, PackedBatches, TrainingBatch, TrainingBatches
 from lowtide.text.lanes import DocumentBatches
 from lowtide.text.tokenize import open_tokenizer
+from lowtide.training.averaging import TailAverage
 from lowtide.training.checkpoint import (
     CHECKPOINT,
     Position,
@@ -52,6 +53,9 @@ from lowtide.weights.native import load_tensors, save_tensors
 from lowtide.weights.stored import spelling_for
 
 log = logging.getLogger("lowtide")
+
+Watcher = Callable[[int, Mapping[str, float]], None]
+"""Is told the step and the values of a line of the log."""
 
 LOGS_PER_VALIDATION = 5
 CHECKPOINT_SECONDS = 60.0
@@ -77,6 +81,7 @@ class Trainer:
         self._valid = text.valid
         self._tokenizer = open_tokenizer(text.counts.tokenizer)
         self._work, self._log_path = work, log_path
+        self._watcher: Watcher | None = None
         self._device = torch.device(settings.device)
         spelling = spelling_for(self.vocabulary, is_alphabet=settings.bilm.symbols is not None)
         kind = DocumentBatches if settings.documents else PackedBatches
@@ -115,6 +120,7 @@ class Trainer:
         self._optimizers = make_optimizers(
             self._networks, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
         )
+        self._average = TailAverage({n: p for n, p in self._named_tensors().items() if p.requires_grad})
         self.position = Position()
         self._carry: Carry | None = None
         """The states at the end of the last batch, if the next one goes on there."""
@@ -170,6 +176,8 @@ class Trainer:
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        if position.tokens >= settings.averaged_from:
+            self._average.add()
         return nats
 
     def _learn(self, batch: TrainingBatch) -> float:
@@ -212,9 +220,13 @@ class Trainer:
             if chunk == self._batches.num_chunks:
                 epoch, chunk = epoch + 1, 0
 
-    def train(self) -> None:
-        """Go on until the budget is spent; checkpoints on the way."""
-        settings = self.settings
+    def train(self, watcher: Watcher | None = None) -> None:
+        """Go on until the budget is spent; checkpoints on the way.
+
+        Args:
+            watcher: is told every line of the log, too.
+        """
+        settings, self._watcher = self.settings, watcher
         every = settings.budget_tokens / settings.num_validations
         started = time.monotonic() - self.position.seconds
         saved_at, save_cost = time.monotonic(), 0.0
@@ -241,6 +253,7 @@ class Trainer:
                     num_cut=before.num_cut + batch.num_cut,
                     loss_sum=before.loss_sum + nats,
                     loss_steps=before.loss_steps + 1,
+                    num_averaged=self._average.count,
                     seconds=time.monotonic() - started,
                 )
                 bar.advance(batch.num_tokens, note=f"loss {nats:.3f}")
@@ -249,6 +262,9 @@ class Trainer:
                     self._log_loss(log_file, rate=settings.rate_at(before.tokens))
                 if is_last or _crosses(before.tokens, self.position.tokens, every):
                     self._validate(log_file, started)
+                if is_last and self._average.count:
+                    with self._average.in_place():
+                        self._validate(log_file, started, is_averaged=True)
                 free_memory.give_back()
                 pause = max(CHECKPOINT_SECONDS, save_cost / CHECKPOINT_SHARE)
                 if is_last or interrupted() or time.monotonic() - saved_at > pause:
@@ -268,7 +284,7 @@ class Trainer:
         """The perplexity of the held-out text, as it is looked at during training."""
         return self.perplexity(self._valid)
 
-    def _validate(self, log_file: IO[bytes], started: float) -> None:
+    def _validate(self, log_file: IO[bytes], started: float, *, is_averaged: bool = False) -> None:
         if not self.has_valid:
             return
         perplexity = self.validate()
@@ -285,9 +301,11 @@ class Trainer:
         values: dict[str, float] = {"valid_forward": perplexity.forward, "valid_backward": perplexity.backward}
         if self.position.step == 0:
             values["valid_unigram"] = unigram_perplexity(self.vocabulary, self._valid)
-        self._log(log_file, **values, is_best=is_best)
+        self._log(log_file, **values, is_best=is_best, is_averaged=is_averaged)
         log.info(
-            "%5.1f %%  %s tokens  held-out perplexity %.1f forward, %.1f backward",
+            "%5.1f %%  %s tokens  held-out perplexity %.1f forward, %.1f backward; the mean of the last states"
+            if is_averaged
+            else "%5.1f %%  %s tokens  held-out perplexity %.1f forward, %.1f backward",
             100 * min(self.position.tokens / self.settings.budget_tokens, 1.0),
             f"{self.position.tokens:,}",
             perplexity.forward,
@@ -316,6 +334,8 @@ class Trainer:
         with explained(self._log_path):
             file.write((json.dumps(entry) + "\n").encode())
             file.flush()
+        if self._watcher is not None:
+            self._watcher(position.step, values)
         self.position = dataclasses.replace(position, log_bytes=file.tell())
 
     # -- checkpoints ---------------------------------------------------------------------------
@@ -336,15 +356,21 @@ class Trainer:
             self.bilm.to(self._device)
             self.softmax.to(self._device)
 
-    def save(self) -> None:
-        """Lay the training down."""
+    def _named_tensors(self) -> dict[str, Tensor]:
+        """All that learns, each tensor once: ``bilm.forward_lstm.layers.0.bias``, ..."""
         tensors = {
             f"{name}.{key}": tensor
             for name, network in self._networks.by_name.items()
-            for key, tensor in network.state_dict().items()
+            for key, tensor in network.state_dict(keep_vars=True).items()
         }
         if self.settings.is_tied:
             del tensors[_TIED_TO[0]]  # no file holds one tensor under two names
+        return tensors
+
+    def save(self) -> None:
+        """Lay the training down."""
+        tensors = self._named_tensors()
+        tensors |= {f"average.{name}": t for name, t in self._average.tensors().items()}
         tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors(self._optimizers).items()}
         tensors |= {f"carry.{name}": t for name, t in carry_tensors(self._carry).items()}
         save_checkpoint(self._checkpoint, self.position, tensors)
@@ -360,6 +386,7 @@ class Trainer:
         parts: dict[str, dict[str, Tensor]] = {
             "optimizer": {},
             "carry": {},
+            "average": {},
             **{name: {} for name in self._networks.by_name},
         }
         for name, tensor in tensors.items():
@@ -372,6 +399,7 @@ class Trainer:
             raise ModelError(f"{self._checkpoint} does not fit config.json: are they from the same training?") from None
         restore_optimizers(self._optimizers, parts["optimizer"])
         self._carry = restore_carry(parts["carry"], self._device)
+        self._average.restore(parts["average"], position.num_averaged)
         with self._log_path.open("ab") as file:
             file.truncate(min(position.log_bytes, file.tell()))  # beyond its end, it would be filled with zeros
         self.position = position
