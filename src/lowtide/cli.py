@@ -98,6 +98,9 @@ def pretrain(
     lowercase: Annotated[
         float, typer.Option(min=0, max=1, help="The share of the sentences that are read in lower case.")
     ] = 0.0,
+    from_model: Annotated[
+        Path | None, typer.Option("--from", metavar="MODEL", help="Begin with a model, ours or a published one.")
+    ] = None,
     valid: Annotated[Path | None, typer.Option(help="Held-out text. [default: one document in a hundred]")] = None,
     min_count: Annotated[int | None, typer.Option(min=1, help="The rarest type to predict. [default: 2 or 3]")] = None,
     max_types: Annotated[int | None, typer.Option(min=1, help="How many types to predict, at most.")] = None,
@@ -131,6 +134,7 @@ def pretrain(
         weights=tuple(weight or ()),
         max_types=max_types,
         lowercase=lowercase,
+        start=from_model,
     )
     options = TrainOptions(
         preset=preset,

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import tiny
 from lowtide.errors import ConfigError, LowtideError, MissingPathError, ModelError, WriteError
+from lowtide.model import CharCNNConfig
 from lowtide.text.characters import ByteSpelling, SymbolSpelling
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.weights import native
@@ -86,9 +87,11 @@ def test_types_are_spelled_as_the_token_network_reads_them(saved_bytes: tiny.Sav
     assert isinstance(load_model(saved_symbols.folder).spelling, SymbolSpelling)
 
 
-@pytest.mark.parametrize(("is_alphabet", "kind"), [(True, SymbolSpelling), (False, ByteSpelling)])
-def test_an_alphabet_is_spelled_in_symbols(is_alphabet: bool, kind: type, saved_bytes: tiny.Saved) -> None:
-    assert isinstance(spelling_for(saved_bytes.vocabulary, is_alphabet=is_alphabet), kind)
+@pytest.mark.parametrize(("characters", "kind"), [(None, SymbolSpelling), (tiny.CHAR_CNN, ByteSpelling)])
+def test_without_characters_a_type_is_a_symbol(
+    characters: CharCNNConfig | None, kind: type, saved_bytes: tiny.Saved
+) -> None:
+    assert isinstance(spelling_for(saved_bytes.vocabulary, characters), kind)
 
 
 # -- writing -------------------------------------------------------------------------------------

@@ -72,7 +72,13 @@ def plan(text: TrainingText, options: TrainOptions, work: Path) -> tuple[Setting
         options: what is decided already.
         work: a folder that exists.
     """
-    names = presets.suited_presets(text.num_train_tokens) if options.preset == "auto" else [options.preset]
+    names = [options.preset]
+    if text.start is not None:
+        if options.preset != "auto":
+            raise InputError("the sizes are those of the model that the training begins with: leave the preset open")
+        names = [presets.nearest_preset(text.start[0].bilm.lstm.cell_width)]
+    elif options.preset == "auto":
+        names = presets.suited_presets(text.num_train_tokens)
     seconds = options.budget.seconds
     for name in names:
         settings = settle(text, options, name)
@@ -93,12 +99,15 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
     budget = options.budget.num_tokens
     if budget is None:
         budget = max(1, round((options.budget.epochs or presets.DEFAULT_EPOCHS) * text.num_train_tokens))
-    bilm = presets.bilm_config(preset, num_symbols=text.num_symbols, dropout=0.0)
+    start = None if text.start is None else text.start[0]
+    bilm = presets.bilm_config(preset, num_symbols=text.num_symbols, dropout=0.0) if start is None else start.bilm
+    rate = preset.learning_rate * (1.0 if start is None else presets.CONTINUED_RATE)
     can_tie = bilm.symbols is not None and bilm.lstm.width == bilm.lstm.state_width
     if options.tied and not can_tie:
         raise InputError("there is nothing to tie the softmax to: give inputs='words' as well")
     if options.objective == "lm+cloze" and text.documents:
         raise InputError("the cloze objective reads sentences: leave documents out, or the objective at lm")
+    is_tied = can_tie and (text.has_words if start is None else start.is_tied)
     is_sampled = len(text.vocabulary) >= SAMPLED_FROM * preset.num_samples
     dropout = presets.dropout_for(budget / text.num_train_tokens)
     return Settings(
@@ -108,7 +117,7 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         rows=preset.rows,
         row_tokens=ROW_TOKENS,
         num_samples=preset.num_samples if is_sampled else None,
-        learning_rate=preset.learning_rate if options.learning_rate is None else options.learning_rate,
+        learning_rate=rate if options.learning_rate is None else options.learning_rate,
         seed=options.seed,
         min_count=text.min_count,
         vocabulary_size=len(text.vocabulary),
@@ -118,7 +127,7 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         device=str(pick_device(options.device)),
         documents=text.documents,
         objective=options.objective,
-        is_tied=can_tie and text.has_words if options.tied is None else options.tied,
+        is_tied=is_tied if options.tied is None else options.tied,
     )
 
 

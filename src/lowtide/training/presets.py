@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lowtide.errors import InputError, nearest
@@ -95,6 +96,13 @@ def suited_presets(num_tokens: int) -> list[str]:
     return suited[::-1]
 
 
+def nearest_preset(cell_width: int) -> str:
+    """The preset whose steps suit a network of another making."""
+    return min(PRESETS, key=lambda name: abs(math.log(PRESETS[name].lstm.cell_width / cell_width)))
+
+
+CONTINUED_RATE = 0.25
+"""Of a preset's learning rate, for a network that knows something already, which is not to be unlearnt."""
 DEFAULT_EPOCHS = 10.0
 """As the paper. More passes over a small corpus only make it learnt by heart."""
 

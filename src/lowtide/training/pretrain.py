@@ -56,6 +56,7 @@ def pretrain(
     tied: bool | None = None,
     weights: Sequence[float] = (),
     lowercase: float = 0.0,
+    from_model: str | Path | None = None,
     valid: str | Path | None = None,
     min_count: int | None = None,
     max_types: int | None = None,
@@ -97,6 +98,8 @@ def pretrain(
             one; none: once each.
         lowercase: the share of the sentences, 0 to 1, that are read in lower case: for a model that is to know text
             without capitals, too.
+        from_model: a model that the training begins with, ours or a published one: for another domain. Its sizes and
+            its way to cut text are kept, the vocabulary is that of ``texts``.
         valid: held-out text; without it one document in a hundred is kept apart.
         min_count: the rarest type that the softmax predicts.
         max_types: how many types it predicts, at most: the commonest ones.
@@ -131,6 +134,7 @@ def pretrain(
         weights=tuple(weights),
         max_types=max_types,
         lowercase=lowercase,
+        start=Path(from_model) if from_model else None,
     )
     budget = Budget(time, epochs, tokens)
     options = TrainOptions(preset, budget, device, threads, seed, learning_rate, objective, tied, tensorboard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import logging
@@ -22,6 +23,7 @@ from lowtide.embeddings.sampling import STRETCH
 from lowtide.embeddings.word2vec import Word2Vec
 from lowtide.errors import InputError
 from lowtide.files import read_json, write_json
+from lowtide.model import CharCNNConfig
 from lowtide.progress import progress
 from lowtide.text.batches import Document
 from lowtide.text.corpus import Corpus, RawSentence, as_documents
@@ -29,9 +31,10 @@ from lowtide.text.opening import CutOptions, open_texts
 from lowtide.text.shards import CorpusCounts, PreparedCorpus, prepare
 from lowtide.text.tokenize import Tokenizer
 from lowtide.text.vocabulary import SPECIALS, Vocabulary
+from lowtide.training.continuing import StartConfig, open_start, write_start
 from lowtide.training.presets import MAX_SYMBOLS, MAX_VOCABULARY, default_min_count
-from lowtide.weights.native import VOCABULARY
-from lowtide.weights.stored import spelling_for
+from lowtide.weights.native import NAME, VOCABULARY
+from lowtide.weights.stored import StoredModel, spelling_for
 
 log = logging.getLogger("lowtide")
 
@@ -42,7 +45,7 @@ MAX_VALID_TOKENS = 10_000
 """Of the held-out text, what is looked at during training; at the end all of it is."""
 _MAX_HELD_OUT_TOKENS = 100_000
 """Held in memory, whatever the size of the corpus."""
-_VECTORS = "vectors.npy"
+_VECTORS, _START = "vectors.npy", "start.safetensors"
 _GOLDEN_RATIO = 0.6180339887498949
 """The fractions of its multiples fill the interval from 0 to 1 evenly, and have no period."""
 
@@ -68,6 +71,8 @@ class TextOptions(CutOptions):
     """How many types the model knows by name, at most: the commonest ones."""
     lowercase: float = 0.0
     """The share of the sentences that are read in lower case, so that the model knows text without capitals, too."""
+    start: Path | None = None
+    """The model that the training begins with; None: it begins at random."""
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -79,6 +84,8 @@ class TextOptions(CutOptions):
             raise InputError(f"unknown inputs {self.inputs!r}, expected {', '.join(get_args(Inputs))}")
         if self.vectors is not None and self.inputs != "words":
             raise InputError("token vectors that begin as word vectors are looked up: give inputs='words' as well")
+        if self.start is not None and (self.inputs != "auto" or self.vectors is not None):
+            raise InputError(f"what token vectors are made of is {self.start}'s: leave inputs and vectors open")
         if not 0 <= self.lowercase <= 1:
             raise InputError(f"the share in lower case is {self.lowercase}, expected 0 to 1")
         if any(not 0 < weight <= MAX_WEIGHT for weight in self.weights):
@@ -94,6 +101,7 @@ class _Notes:
     is_alphabet: bool
     documents: bool
     weights: tuple[float, ...] = ()
+    start: StartConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,8 @@ class TrainingText:
     """(types, width): as which token vectors begin; zeros for types that have none."""
     num_symbols: int | None
     """The size of the alphabet, if it is so small that its types are symbols."""
+    start: tuple[StartConfig, Path] | None
+    """The model that the training begins with, and the file of its numbers."""
 
     @property
     def counts(self) -> CorpusCounts:
@@ -172,6 +182,9 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     """
     if options.weights and len(options.weights) != len(texts):
         raise InputError(f"found {len(options.weights)} weights for {len(texts)} texts, expected one each")
+    start = None if options.start is None else open_start(options.start)
+    if start is not None:
+        options = _as_trained(options, start)
     opened = open_texts(texts, options)
     corpus, tokenizer = opened.corpus, opened.tokenizer
     # first the small text, so that a mistake there is found before the large one is read
@@ -196,7 +209,10 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     if options.vectors is not None:
         _write_vectors(options.vectors, vocabulary, folder / _VECTORS)
     is_looked_up = len(occurrences) <= MAX_SYMBOLS if options.inputs == "auto" else options.inputs == "words"
-    notes = _Notes(corpus.describe(), min_count, is_looked_up, options.documents, options.weights)
+    begun = None if start is None else write_start(start, vocabulary, folder / _START)
+    if begun is not None:
+        is_looked_up = begun.bilm.symbols is not None
+    notes = _Notes(corpus.describe(), min_count, is_looked_up, options.documents, options.weights, begun)
     write_json(folder / "notes.json", to_json(notes))
     log.info(
         "read        %s: %s sentences, %s tokens (%s, %s)",
@@ -216,7 +232,10 @@ def open_text(folder: Path) -> TrainingText:
     notes = from_json(_Notes, read_json(folder / "notes.json"), where=str(folder / "notes.json"))
     vocabulary = Vocabulary.load(folder / VOCABULARY)
     num_symbols = len(vocabulary) if notes.is_alphabet else None
-    num_truncated = prepared.spell(spelling_for(vocabulary, is_alphabet=notes.is_alphabet), vocabulary)
+    characters = None if notes.is_alphabet else CharCNNConfig()
+    if notes.start is not None:
+        characters = notes.start.bilm.char_cnn
+    num_truncated = prepared.spell(spelling_for(vocabulary, characters), vocabulary)
     if (folder / "held_out.json").is_file():
         held_out = read_json(folder / "held_out.json")
     else:
@@ -232,7 +251,21 @@ def open_text(folder: Path) -> TrainingText:
         notes.weights,
         np.load(folder / _VECTORS) if (folder / _VECTORS).is_file() else None,
         num_symbols,
+        None if notes.start is None else (notes.start, folder / _START),
     )
+
+
+def _as_trained(options: TextOptions, start: StoredModel) -> TextOptions:
+    """Text is cut as the model's own text was; a published model's was cut before."""
+    known = start.config.tokenizer
+    name, language = options.tokenizer, options.language
+    if start.format == NAME:
+        if name not in (None, known.name) or language not in ("auto", known.language):
+            raise InputError(
+                f"{options.start} reads text that is cut as {known.name}, language {known.language}: leave both open"
+            )
+        name, language = known.name, known.language
+    return dataclasses.replace(options, tokenizer=name, language=language)
 
 
 def _write_vectors(model: Path, vocabulary: Vocabulary, target: Path) -> None:

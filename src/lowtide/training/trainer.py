@@ -38,6 +38,7 @@ from lowtide.training.checkpoint import (
     restore_carry,
     save_checkpoint,
 )
+from lowtide.training.continuing import begin_at
 from lowtide.training.interrupts import interrupts_deferred
 from lowtide.training.learning import Networks, learn
 from lowtide.training.optimisation import (
@@ -83,7 +84,7 @@ class Trainer:
         self._work, self._log_path = work, log_path
         self._watcher: Watcher | None = None
         self._device = torch.device(settings.device)
-        spelling = spelling_for(self.vocabulary, is_alphabet=settings.bilm.symbols is not None)
+        spelling = spelling_for(self.vocabulary, settings.bilm.char_cnn)
         kind = DocumentBatches if settings.documents else PackedBatches
         self._batches: TrainingBatches = kind(
             text.prepared,
@@ -102,6 +103,8 @@ class Trainer:
                 sparse=settings.num_samples is not None and not settings.is_tied,
             )
             self._begin_at_unigrams()
+            if text.start is not None:
+                begin_at(text.start[1], self.bilm, self.softmax)
             if text.vectors is not None:
                 self._begin_at_vectors(text.vectors)
             if settings.is_tied:

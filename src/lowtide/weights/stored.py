@@ -13,7 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from lowtide.errors import ModelError
-from lowtide.model import BiLM, BiLMConfig, JointLSTM, Softmax, Trunk
+from lowtide.model import BiLM, BiLMConfig, CharCNNConfig, JointLSTM, Softmax, Trunk
 from lowtide.text.characters import ByteSpelling, LetterSpelling, Spelling, SymbolSpelling
 from lowtide.text.tokenize import Sentence, TokenizerConfig
 from lowtide.text.vocabulary import Vocabulary
@@ -111,9 +111,9 @@ class StoredModel:
             log.info(told, f"{count:,}", char_cnn.max_characters - 2)
 
 
-def spelling_for(vocabulary: Vocabulary, *, is_alphabet: bool, max_characters: int = 50) -> Spelling:
-    """How types are written for a token network: as symbols of an alphabet, or byte by byte."""
-    return SymbolSpelling(vocabulary) if is_alphabet else ByteSpelling(max_characters)
+def spelling_for(vocabulary: Vocabulary, characters: CharCNNConfig | None) -> Spelling:
+    """How types are written for a token network: byte by byte, or without a character network as symbols."""
+    return SymbolSpelling(vocabulary) if characters is None else ByteSpelling(characters.max_characters)
 
 
 _TRUNKS: dict[str, type[Trunk]] = {"elmo": BiLM, "joint_lstm": JointLSTM}

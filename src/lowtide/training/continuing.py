@@ -1,0 +1,110 @@
+"""A training that begins with a model: ours, or a published one, goes on with another text.
+
+The network stays what it was. The vocabulary is that of the new text: types that the model knows keep their row of the
+softmax, and their vector where vectors are looked up; the others begin as in any training. A published HDF5 file has no
+softmax: all of it is learnt anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lowtide.embeddings.loading import read
+from lowtide.errors import InputError
+from lowtide.model import BiLM, BiLMConfig, Softmax
+from lowtide.text.vocabulary import Vocabulary
+from lowtide.weights.native import save_tensors
+from lowtide.weights.stored import StoredModel
+
+log = logging.getLogger("lowtide")
+
+_TABLE = "token_network.embedding.weight"
+"""Of the biLM: a row for every type, where types are looked up."""
+_KNOWN = "known"
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """What a training takes over from the model that it begins with, besides numbers."""
+
+    bilm: BiLMConfig
+    is_tied: bool
+    """Whether input and output share their vectors."""
+
+
+def open_start(model: Path) -> StoredModel:
+    """Open the model that a training is to begin with.
+
+    Raises:
+        InputError: if its network cannot be trained.
+    """
+    stored = read(model)
+    if not isinstance(stored.bilm, BiLM) or stored.letters is not None:
+        raise InputError(
+            f"{model} ({stored.format}) cannot be trained further: expected a network of two directions that never "
+            "meet, over bytes or over symbols, such as `lowtide pretrain` makes or ELMo was published as"
+        )
+    return stored
+
+
+def write_start(stored: StoredModel, vocabulary: Vocabulary, target: Path) -> StartConfig:
+    """Lay down the numbers of a model, as far as they fit another vocabulary.
+
+    Args:
+        stored: from `open_start`.
+        vocabulary: of the text that is to be trained on.
+        target: the file.
+    """
+    tensors = {f"bilm.{name}": tensor for name, tensor in stored.bilm.state_dict().items()}
+    known = torch.zeros(len(vocabulary), dtype=torch.bool)
+    softmax = None if stored.read_softmax is None else stored.load_softmax()
+    if stored.words is not None:
+        words = stored.words
+        known = torch.tensor([type_ in words for type_ in vocabulary.types])
+        rows = torch.from_numpy(words.indices(vocabulary.types))  # of <UNK> where a type is not known
+        if stored.config.bilm.symbols is not None:
+            tensors[f"bilm.{_TABLE}"] = tensors[f"bilm.{_TABLE}"][rows]
+        if softmax is not None:
+            tensors |= {"softmax.weight": softmax.weight[rows], "softmax.bias": softmax.bias[rows]}
+    save_tensors(target, {**tensors, _KNOWN: known})
+    if stored.words is not None:
+        log.info("known       %s of %s types, from %s", f"{int(known.sum()):,}", f"{len(vocabulary):,}", stored.path)
+    config = stored.config.bilm
+    if config.symbols is not None:
+        config = replace(config, symbols=replace(config.symbols, num_symbols=len(vocabulary)))
+    table = stored.bilm.state_dict().get(_TABLE)
+    return StartConfig(config, softmax is not None and table is not None and torch.equal(softmax.weight, table))
+
+
+@torch.no_grad()
+def begin_at(start: Path, bilm: BiLM, softmax: Softmax) -> None:
+    """Take over what `write_start` has laid down.
+
+    Args:
+        start: the file.
+        bilm: of the new training; the vectors of types that the model does not know stay as they were drawn.
+        softmax: likewise. It is at the log frequencies of the new text, and the biases that come in are moved, all by
+            one number, to where it is: a softmax does not know where its logits lie.
+    """
+    tensors = load_file(start)
+    known = tensors.pop(_KNOWN)
+    for name, parameter in bilm.state_dict().items():
+        given = tensors[f"bilm.{name}"]
+        _take(parameter, given, known if name == _TABLE else None)
+    if "softmax.weight" in tensors:
+        bias = tensors["softmax.bias"]
+        _take(softmax.bias, bias + (softmax.bias[known] - bias[known]).mean(), known)
+        _take(softmax.weight, tensors["softmax.weight"], known)
+
+
+def _take(parameter: Tensor, given: Tensor, rows: Tensor | None) -> None:
+    if rows is None:
+        parameter.copy_(given)
+    else:
+        parameter[rows] = given[rows]

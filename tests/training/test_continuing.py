@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import lowtide
+import many_langs
+import published
+import tiny
+from lowtide.embeddings.loading import read
+from lowtide.errors import InputError
+from lowtide.model import BiLM, Softmax
+from lowtide.text.vocabulary import Vocabulary
+from lowtide.training.continuing import begin_at, open_start, write_start
+from lowtide.weights.native import load_model
+from scenario import BUDGET, pretrain_mini, write_corpus
+
+
+def _looks(out: Path) -> list[dict[str, float]]:
+    entries = [json.loads(line) for line in (out / "training.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [entry for entry in entries if "valid_forward" in entry]
+
+
+def test_a_training_begins_where_the_model_has_ended(tmp_path: Path, mini_preset: None) -> None:
+    corpus = write_corpus(tmp_path / "corpus.txt")
+    first, second = tmp_path / "first", tmp_path / "second"
+    pretrain_mini(corpus, first)
+    lowtide.pretrain([corpus], out=second, from_model=first, tokens=BUDGET, min_count=1)
+    ended = min(_looks(first), key=lambda look: look["valid_forward"] + look["valid_backward"])
+    begun = _looks(second)
+    for direction in ("valid_forward", "valid_backward"):
+        assert begun[0][direction] == pytest.approx(ended[direction], rel=1e-5)
+    assert min(look["valid_forward"] for look in begun) < begun[0]["valid_forward"]
+    before, after = load_model(first).config, load_model(second).config
+    assert after.tokenizer == before.tokenizer
+    assert after.bilm.lstm == before.bilm.lstm
+
+
+def test_a_published_model_is_trained_further(tmp_path: Path, mini_preset: None) -> None:
+    pair = published.write_pair(tmp_path / "published")
+    out = tmp_path / "out"
+    corpus = write_corpus(tmp_path / "corpus.txt")
+    # a rate that changes nothing that can be seen: what comes out is what went in
+    lowtide.pretrain([corpus], out=out, from_model=pair, tokens=200, learning_rate=1e-9, language="en")
+    found, given = load_model(out).bilm.state_dict(), read(pair).bilm.state_dict()
+    for name, tensor in given.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-5)
+    looks = _looks(out)
+    assert looks[0]["valid_unigram"] > 0
+    assert load_model(out).spelling.row_length == tiny.CHAR_CNN.max_characters
+
+
+def test_known_types_keep_their_rows_and_others_stay_as_drawn(tmp_path: Path) -> None:
+    saved = tiny.save(tmp_path / "model", is_alphabet=True)
+    stored = open_start(saved.folder)
+    kept = saved.vocabulary.types[4]
+    vocabulary = Vocabulary([*saved.vocabulary.types[:3], "新", kept], [5, 5, 1, 9, 4])
+    start = write_start(stored, vocabulary, tmp_path / "start")
+    bilm, softmax = BiLM(start.bilm), Softmax(len(vocabulary), stored.config.bilm.lstm.state_width)
+    drawn = bilm.token_network.state_dict()["embedding.weight"].clone()
+    weight = softmax.weight.clone()
+    before = softmax.bias.detach().clone()
+    begin_at(tmp_path / "start", bilm, softmax)
+    table = bilm.token_network.state_dict()["embedding.weight"]
+    theirs = saved.bilm.token_network.state_dict()["embedding.weight"]
+    assert torch.equal(table[4], theirs[4]) and torch.equal(table[3], drawn[3])
+    assert torch.equal(softmax.weight[4], saved.softmax.weight[4]) and torch.equal(softmax.weight[3], weight[3])
+    known = [0, 1, 2, 4]
+    assert float(softmax.bias.detach()[known].mean()) == pytest.approx(float(before[known].mean()), abs=1e-6)
+    differences = (softmax.bias - saved.softmax.bias[: len(softmax.bias)]).detach()[known].tolist()
+    assert differences == pytest.approx([differences[0]] * 4, abs=1e-6)
+    assert torch.equal(
+        bilm.forward_lstm.state_dict()["layers.0.bias"], saved.bilm.forward_lstm.state_dict()["layers.0.bias"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "small"}, "leave the preset open"),
+        ({"inputs": "words"}, "leave inputs and vectors open"),
+        ({"tokenizer": "characters"}, "leave both open"),
+        ({"language": "de"}, "leave both open"),
+    ],
+)
+def test_what_the_model_has_decided_cannot_be_chosen(
+    options: dict[str, str], message: str, tmp_path: Path, mini_preset: None
+) -> None:
+    saved = tiny.save(tmp_path / "model")
+    corpus = write_corpus(tmp_path / "corpus.txt", num_sentences=20)
+    with pytest.raises(InputError, match=message):
+        lowtide.pretrain([corpus], out=tmp_path / "out", from_model=saved.folder, tokens=50, **options)  # type: ignore[arg-type]  # one of several options
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_whose_directions_meet_is_refused(tmp_path: Path) -> None:
+    many_langs.write(tmp_path / "model")
+    with pytest.raises(InputError, match="cannot be trained further"):
+        open_start(tmp_path / "model")
