@@ -392,17 +392,22 @@ def convert(
         Literal["lowtide", "hdf5", "onnx"],
         typer.Option(help="Our own folder, options.json and weights.hdf5, or a file for ONNX Runtime."),
     ] = "lowtide",
+    store: Annotated[
+        Literal["float32", "float16"], typer.Option(help="Of our own folder: float16 is half as large, and rounded.")
+    ] = "float32",
     weights: Weights = None,
     vocabulary: Annotated[Path | None, typer.Option(help="A list of words, one a line.")] = None,
     tokenizer: CutBy = None,
     language: Written = None,
     ui: Ui = "en",
 ) -> None:
-    """Write a model in another format; its numbers stay what they are."""
+    """Write a model in another format; its numbers stay what they are, but for --store float16."""
     from lowtide.embeddings.loading import read
 
     stored = read(source, weights=weights, vocabulary=vocabulary, tokenizer=tokenizer, language=language)
     if to == "onnx":
+        if store != "float32":
+            raise InputError(f"a file for ONNX Runtime holds float32: found store={store!r}, leave it out")
         from lowtide.embeddings.elmo import Elmo
         from lowtide.interop.onnx import export
 
@@ -410,7 +415,7 @@ def convert(
     else:
         from lowtide.weights import conversion
 
-        conversion.convert(stored, target, to=to)
+        conversion.convert(stored, target, to=to, store=store)
     tell(say("{target}: {format}, from {source}", target=target, format=to, source=stored.format))
 
 

@@ -118,3 +118,25 @@ def test_a_model_of_letters_cannot_be_a_pair(tmp_path: Path, saved_bytes: tiny.S
     with pytest.raises(ModelError, match="cannot be written as published hdf5"):
         convert(stored, tmp_path / "pair", to="hdf5")
     assert not (tmp_path / "pair").exists()
+
+
+def test_a_folder_in_float16_leaves_the_calibration_of_the_other_model_out(
+    saved_bytes: tiny.Saved, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "source"
+    convert(read(saved_bytes.folder), source)
+    elmo = load(source, device="cpu")
+    elmo.calibrate([["the", "tide", "goes", "out"]] * 50)
+    with caplog.at_level(logging.INFO, "lowtide"):
+        convert(read(source), tmp_path / "half", store="float16")
+    assert "Fit it with" in caplog.text
+    half = load(tmp_path / "half", device="cpu")
+    assert half.calibration is None and half.checksum != elmo.checksum
+    one, other = (model.embed("the tide") for model in (elmo, half))
+    np.testing.assert_allclose(one, other, atol=5e-3)
+
+
+def test_the_published_pair_has_no_float16(saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds float32"):
+        convert(read(saved_bytes.folder), tmp_path / "pair", to="hdf5", store="float16")
+    assert not (tmp_path / "pair").exists()

@@ -15,7 +15,8 @@ from torch import Tensor
 
 import tiny
 from lowtide.errors import ConfigError, LowtideError, MissingPathError, ModelError, WriteError
-from lowtide.model import CharCNNConfig
+from lowtide.model import CharCNNConfig, Softmax
+from lowtide.model.char_cnn import SymbolEmbedding
 from lowtide.text.characters import ByteSpelling, SymbolSpelling
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.weights import native
@@ -27,7 +28,7 @@ from lowtide.weights.native import (
     load_model,
     save_model,
 )
-from lowtide.weights.stored import spelling_for
+from lowtide.weights.stored import StoredModel, spelling_for
 
 FIRST_TENSOR = "backward_lstm.layers.0.bias"
 
@@ -274,3 +275,42 @@ def test_a_damaged_line_of_the_vocabulary_is_named(copied: Path) -> None:
     (copied / VOCABULARY).write_text("\n".join(lines) + "\n", encoding="utf-8")
     with pytest.raises(ModelError, match=re.escape(f"{copied / VOCABULARY}:5: expected a type, a tab and a count")):
         load_model(copied)
+
+
+# -- smaller files -------------------------------------------------------------------------------
+
+
+def _tied(folder: Path, saved_symbols: tiny.Saved) -> tuple[StoredModel, Softmax]:
+    bilm = saved_symbols.bilm
+    assert isinstance(bilm.token_network, SymbolEmbedding)
+    softmax = Softmax(len(saved_symbols.vocabulary), bilm.config.lstm.width)
+    softmax.tie(bilm.token_network.embedding.weight)
+    save_model(folder, saved_symbols.config, saved_symbols.vocabulary, bilm, softmax)
+    return load_model(folder), softmax
+
+
+def test_what_is_tied_stands_in_one_file_and_is_one_tensor_again(saved_symbols: tiny.Saved, tmp_path: Path) -> None:
+    stored, softmax = _tied(tmp_path, saved_symbols)
+    assert list(load_file(tmp_path / SOFTMAX)) == ["bias"]
+    found = stored.load_softmax()
+    assert isinstance(stored.bilm.token_network, SymbolEmbedding)
+    assert found.weight is stored.bilm.token_network.embedding.weight
+    assert torch.equal(found.weight, softmax.weight) and torch.equal(found.bias, softmax.bias)
+
+
+def test_a_tied_softmax_that_is_damaged_is_an_error(saved_symbols: tiny.Saved, tmp_path: Path) -> None:
+    stored, _ = _tied(tmp_path, saved_symbols)
+    (tmp_path / SOFTMAX).write_bytes(b"no tensors")
+    with pytest.raises(ModelError, match="cannot be read"):
+        stored.load_softmax()
+
+
+def test_float16_halves_the_file_and_is_read_as_float32(saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    save_model(
+        tmp_path, saved_bytes.config, saved_bytes.vocabulary, saved_bytes.bilm, saved_bytes.softmax, store="float16"
+    )
+    found = load_model(tmp_path).bilm.state_dict()
+    for name, tensor in saved_bytes.bilm.state_dict().items():
+        assert found[name].dtype == torch.float32
+        assert torch.equal(found[name], tensor.half().float()), name
+    assert (tmp_path / MODEL).stat().st_size < 0.6 * (saved_bytes.folder / MODEL).stat().st_size

@@ -356,6 +356,8 @@ class Trainer:
         if self.position.best_perplexity is not None:
             load_tensors(self._work / "best-model.safetensors", self.bilm)
             load_tensors(self._work / "best-softmax.safetensors", self.softmax)
+            if self.settings.is_tied:
+                self.softmax.tie(self._looked_up)
             self.bilm.to(self._device)
             self.softmax.to(self._device)
 

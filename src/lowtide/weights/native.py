@@ -2,10 +2,11 @@
 
 ===========================  =====================================================================
 ``config.json``              `ModelConfig`
-``model.safetensors``        the biLM, parameter names as in `lowtide.model`, float32
+``model.safetensors``        the biLM, parameter names as in `lowtide.model`, float32; or float16, widened when read
 ``vocabulary.txt``           what the softmax can predict, and the symbols of a small alphabet
 ``letters.txt``              one a line, for models that read the letters of a dictionary and not bytes
-``softmax.safetensors``      ``weight`` and ``bias``; wanted for guesses and perplexity only
+``softmax.safetensors``      ``weight`` and ``bias``; wanted for guesses and perplexity only. Without ``weight``, it
+                             predicts with the vectors that are looked up
 ``calibration.safetensors``  what its vectors are like over a text: `lowtide.embeddings.calibration`
 ``README.md``                the card
 ``training.jsonl``           the log
@@ -14,13 +15,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -28,6 +30,7 @@ from lowtide.config import from_json, to_json
 from lowtide.errors import MissingPathError, ModelError, WriteError
 from lowtide.files import read_json, write_json, write_text, written_whole
 from lowtide.model import Softmax, Trunk
+from lowtide.model.char_cnn import SymbolEmbedding
 from lowtide.text.tokenize import TokenizerConfig
 from lowtide.text.vocabulary import Vocabulary, escape, unescape
 from lowtide.weights.arrays import check_finite
@@ -35,6 +38,7 @@ from lowtide.weights.hdf5 import shape_text
 from lowtide.weights.sources import Files, Source, read_text
 from lowtide.weights.stored import FORMAT_VERSION, ModelConfig, StoredModel, blank_network, blank_softmax
 
+Store = Literal["float32", "float16"]
 NAME = "lowtide"
 CONFIG = "config.json"
 MODEL = "model.safetensors"
@@ -69,8 +73,19 @@ def save_model(
     bilm: Trunk,
     softmax: Softmax | None,
     letters: Sequence[str] | None = None,
+    *,
+    store: Store = "float32",
 ) -> None:
     """Write a model folder; every file appears whole, the weights last: with them it is a model.
+
+    Args:
+        folder: that is there.
+        config: of the model.
+        vocabulary: if it has one.
+        bilm: the network.
+        softmax: if it has one.
+        letters: that its character network reads, if these are not bytes.
+        store: the type of the numbers in the files; float16 rounds them.
 
     Raises:
         WriteError: if the folder cannot be written.
@@ -80,9 +95,21 @@ def save_model(
     if letters is not None:
         write_text(folder / LETTERS, "".join(f"{escape(letter)}\n" for letter in letters))
     write_json(folder / CONFIG, to_json(config))
+    dtype = torch.float16 if store == "float16" else torch.float32
     if softmax is not None:
-        save_tensors(folder / SOFTMAX, softmax.state_dict())
-    save_tensors(folder / MODEL, bilm.state_dict())
+        tensors = softmax.state_dict()
+        if softmax.weight is _table(bilm):
+            del tensors["weight"]
+        save_tensors(folder / SOFTMAX, {name: tensor.to(dtype) for name, tensor in tensors.items()})
+    save_tensors(folder / MODEL, {name: tensor.to(dtype) for name, tensor in bilm.state_dict().items()})
+
+
+def _table(bilm: Trunk) -> Tensor | None:
+    """The vectors of all types, where they are looked up and come out as they are."""
+    network = bilm.token_network
+    if isinstance(network, SymbolEmbedding) and network.config.embedding_width is None:
+        return network.embedding.weight
+    return None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -135,7 +162,7 @@ def load_model(folder: Path) -> StoredModel:
         bilm,
         vocabulary,
         letters,
-        functools.partial(_load_softmax, folder, len(vocabulary), config) if has_softmax and vocabulary else None,
+        functools.partial(_load_softmax, folder, len(vocabulary), bilm) if has_softmax and vocabulary else None,
         card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         calibration if calibration.is_file() else None,
     )
@@ -155,10 +182,21 @@ def _load_letters(folder: Path, config: ModelConfig) -> list[str] | None:
     return letters
 
 
-def _load_softmax(folder: Path, num_types: int, config: ModelConfig) -> Softmax:
-    softmax = blank_softmax(num_types, config.bilm.lstm.state_width)
-    load_tensors(folder / SOFTMAX, softmax)
+def _load_softmax(folder: Path, num_types: int, bilm: Trunk) -> Softmax:
+    path, table = folder / SOFTMAX, _table(bilm)
+    softmax = blank_softmax(num_types, bilm.config.lstm.state_width)
+    if table is None or "weight" in _names_in(path):
+        load_tensors(path, softmax)
+        return softmax
+    load_tensors(path, softmax, without=("weight",))
+    softmax.tie(table)
     return softmax
+
+
+def _names_in(path: Path) -> list[str]:
+    with contextlib.suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
+        return list(file.keys())
+    return ["weight"]  # whoever reads it says what is wrong
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -183,8 +221,13 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
         beside.chmod(mode)
 
 
-def load_tensors(path: Path, module: nn.Module) -> None:
+def load_tensors(path: Path, module: nn.Module, *, without: Sequence[str] = ()) -> None:
     """Fill a module from a safetensors file; names and shapes must be exactly those expected.
+
+    Args:
+        path: the file; numbers in float16 are widened.
+        module: in float32.
+        without: tensors of the module that the file does not hold.
 
     Raises:
         MissingPathError: if the file is not there.
@@ -196,7 +239,7 @@ def load_tensors(path: Path, module: nn.Module) -> None:
         raise MissingPathError(f"{path} is not there: the model folder is incomplete") from None
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} cannot be read ({error}): is it damaged, or only half copied?") from None
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items() if name not in without}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
@@ -204,10 +247,13 @@ def load_tensors(path: Path, module: nn.Module) -> None:
                 f"{path}: {name} is {shape_text(found.get(name))}, config.json and vocabulary.txt say "
                 f"{shape_text(expected.get(name))}: are they from the same model?"
             )
-        if tensors[name].dtype != torch.float32:
+        if tensors[name].dtype not in (torch.float32, torch.float16):
             found_dtype = str(tensors[name].dtype).removeprefix("torch.")
-            raise ModelError(f"{path}: {name} is {found_dtype}, expected float32: was it written by something else?")
+            raise ModelError(
+                f"{path}: {name} is {found_dtype}, expected float32 or float16: was it written by something else?"
+            )
         check_finite(str(path), name, tensors[name].numpy())
     # copies, for where a matrix begins in memory decides how its products are rounded, and in the file
     # it begins anywhere: so a loaded model gives the very numbers of the one that was saved
-    module.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
+    copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
+    module.load_state_dict(copies, assign=True, strict=not without)
