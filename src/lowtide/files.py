@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,6 +137,14 @@ def sha256(path: Path) -> str:
     """The SHA-256 checksum of a file, as 64 hexadecimal digits."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def crc32(path: Path, checksum: int = 0) -> int:
+    """The CRC-32 checksum of a file, which notices a damage; going on from that of another one."""
+    with path.open("rb") as handle:
+        while piece := handle.read(1 << 20):
+            checksum = zlib.crc32(piece, checksum)
+    return checksum
 
 
 def folder_size(path: Path) -> int:

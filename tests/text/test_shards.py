@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -117,6 +118,18 @@ def test_boundaries_are_not_counted_as_types(tmp_path: Path) -> None:
 def test_the_manifest_holds_what_was_counted(tmp_path: Path) -> None:
     counts, _ = prepare(raw(numbered(40, 2)), tokenizer, tmp_path, held_out_share=0.2)
     assert PreparedCorpus(tmp_path).counts == counts
+
+
+@pytest.mark.parametrize("name", ["tokens.bin", "sentences.bin", "documents.bin", "held_out.bin", "types.txt"])
+def test_a_file_that_has_changed_since_is_noticed(name: str, tmp_path: Path) -> None:
+    prepare(raw(numbered(40, 2)), tokenizer, tmp_path, held_out_share=0.2)
+    corpus = PreparedCorpus(tmp_path)
+    corpus.verify()
+    content = bytearray((tmp_path / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=re.escape(name)):
+        corpus.verify()
 
 
 def test_a_long_text_is_written_in_parts_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from lowtide.embeddings.numbered import NumberedSentence
 from lowtide.embeddings.outputs import memory_map
 from lowtide.embeddings.outputs.base import EmbeddedSentence, VectorWriter
 from lowtide.errors import InputError, LowtideError
-from lowtide.files import folder_size, read_json, write_json, written_whole
+from lowtide.files import crc32, folder_size, read_json, write_json, written_whole
 
 _ABOUT, _VECTORS = "block.json", "vectors"
 
@@ -98,10 +98,7 @@ def copy_block(folder: Path, block: Block, writer: VectorWriter) -> None:
 def _checksum(folder: Path) -> int:
     checksum = 0
     for file in sorted(folder.iterdir()):
-        checksum = zlib.crc32(file.name.encode(), checksum)
-        with file.open("rb") as stream:
-            while piece := stream.read(1 << 20):
-                checksum = zlib.crc32(piece, checksum)
+        checksum = crc32(file, zlib.crc32(file.name.encode(), checksum))
     return checksum
 
 

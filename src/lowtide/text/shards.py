@@ -14,7 +14,7 @@ dropped when it is full, and come back under a new row; word2vec and "lossy coun
 ``types.txt``       text      one type a line, escaped as in ``vocabulary.txt``
 ``characters.bin``  int32     (rows, chars): how every type is spelled
 ``targets.bin``     uint32    the vocabulary index of every type
-``manifest.json``             counts and the tokenizer; written last
+``manifest.json``             counts, the tokenizer, checksums of the files above ``characters.bin``; written last
 ==================  ========  ==========================================================
 """
 
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from lowtide.config import from_json, to_json
 from lowtide.errors import InputError, MissingPathError, ModelError
-from lowtide.files import explained, read_json, write_json
+from lowtide.files import crc32, explained, read_json, write_json
 from lowtide.text.characters import Spelling
 from lowtide.text.corpus import RawSentence
 from lowtide.text.cutting import cut_blocks
@@ -48,6 +48,18 @@ START_ROW, END_ROW = 0, 1
 MAX_LIVE_TYPES = 1_000_000
 _BUFFERED = 1 << 18
 _BLOCK = 1 << 16
+
+
+_FILES = ("tokens.bin", "sentences.bin", "documents.bin", "held_out.bin", "parts.bin", "types.txt")
+
+
+@dataclass(frozen=True)
+class FileChecksum:
+    """Of a file of a prepared corpus."""
+
+    name: str
+    num_bytes: int
+    crc32: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,8 @@ class CorpusCounts:
     num_held_out: int
     """Sentences that training never sees."""
     num_held_out_tokens: int
+    files: tuple[FileChecksum, ...] = ()
+    """What training reads of the corpus."""
 
 
 class PreparedCorpus:
@@ -87,6 +101,20 @@ class PreparedCorpus:
         ):
             if found != expected:
                 raise ModelError(f"{folder / name} holds {found:,} numbers, expected {expected:,}: is it damaged?")
+
+    def verify(self) -> None:
+        """Read all files once, and see whether they are as they were written.
+
+        Raises:
+            MissingPathError: if one is gone.
+            ModelError: if one has changed.
+        """
+        for file in self.counts.files:
+            path = self.folder / file.name
+            if not path.is_file():
+                raise MissingPathError(f"{path} is not there: the prepared text is incomplete")
+            if (path.stat().st_size, crc32(path)) != (file.num_bytes, file.crc32):
+                raise ModelError(f"{path} is not as it was written: is the disk damaged? Begin anew in another folder")
 
     def order(self, block: int, *, seed: int, weights: Sequence[float] = ()) -> BlockOrder:
         """The order in which blocks of so many sentences are read."""
@@ -364,6 +392,7 @@ def prepare(
     for number in numbers.tolist():
         table.uncount(corpus.sentence(number))
     lengths = [len(corpus.sentence(number)) for number in numbers.tolist()]
-    counts = dataclasses.replace(counts, num_held_out_tokens=sum(lengths))
+    checksums = [FileChecksum(name, (folder / name).stat().st_size, crc32(folder / name)) for name in _FILES]
+    counts = dataclasses.replace(counts, num_held_out_tokens=sum(lengths), files=tuple(checksums))
     write_json(folder / "manifest.json", to_json(counts))
     return counts, table.totals()

@@ -179,6 +179,7 @@ def _train(
     else:
         settings.warn_if_elsewhere()
         text = open_text(work / "text")
+        text.prepared.verify()
     trainer = Trainer(settings, text, work=work, log_path=out / LOG)
     if resume and trainer.resume():
         log.info("going on from step %s", f"{trainer.position.step:,}")
