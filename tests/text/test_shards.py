@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowtide.errors import InputError, MissingPathError, WriteError
+from lowtide.errors import InputError, MissingPathError, ModelError, WriteError
 from lowtide.text import shards
 from lowtide.text.characters import ByteSpelling
 from lowtide.text.corpus import RawSentence
@@ -79,6 +79,7 @@ def test_everything_is_counted(tmp_path_factory: pytest.TempPathFactory, documen
         longest_sentence=max(len(sentence) for document in full for sentence in document),
         num_held_out=0,
         num_held_out_tokens=0,
+        files=counts.files,
     )
 
 
