@@ -66,6 +66,9 @@ def pretrain(
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Files, folders, globs; - is standard input.")],
     out: Annotated[Path | None, typer.Option(help="The model folder to make.")] = None,
     preset: Annotated[PresetName, typer.Option(help="Sizes; auto looks at the text and the time.")] = "auto",
+    trunk: Annotated[
+        Literal["elmo", "lstm"], typer.Option(help="The published cell, projected and clipped, or a plain one.")
+    ] = "elmo",
     time: Annotated[str | None, typer.Option(help="Train for so long: 90s, 20m, 8h.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Read the text so many times. [default: 10]")] = None,
     tokens: Annotated[str | None, typer.Option(help="Read so many tokens: 200k, 50M.")] = None,
@@ -145,6 +148,7 @@ def pretrain(
         learning_rate=learning_rate,
         objective=objective,
         tied=tied,
+        trunk=trunk,
         tensorboard=tensorboard,
     )
     if dry_run:
@@ -171,7 +175,7 @@ def embed(
     out: Annotated[
         Path | None, typer.Option(help="The vector file: .h5, .npz, .parquet, .safetensors; .mmap is a folder.")
     ] = None,
-    layers: Annotated[str, typer.Option(help="mix, all, top, average, sum, context, 0, 1, 2.")] = "mix",
+    layers: Annotated[str, typer.Option(help="mix, all, top, average, sum, context, surroundings, 0, 1, 2.")] = "mix",
     pool: Annotated[str | None, typer.Option(help="One vector a sentence: mean or max of its tokens.")] = None,
     keys: Annotated[
         Literal["line", "id"],

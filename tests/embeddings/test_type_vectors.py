@@ -8,7 +8,8 @@ import pytest
 from lowtide.embeddings import load
 from lowtide.embeddings.base import Embedder
 from lowtide.embeddings.loading import load_any, read
-from lowtide.embeddings.type_vectors import SMOOTHING, type_config
+from lowtide.embeddings.surroundings import SMOOTHING
+from lowtide.embeddings.type_vectors import type_config
 from lowtide.embeddings.word2vec import Word2Vec
 from lowtide.errors import InputError, ModelError
 from lowtide.text.tokenize import make_tokenizer

@@ -168,3 +168,25 @@ def test_what_goes_back_once_gives_the_same_gradients_and_then_no_more(once: boo
         return
     second = torch.autograd.grad(outputs[-1].sum(), parameters)
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+
+
+def test_a_plain_layer_gives_the_same_by_the_kernel_of_pytorch_gradients_too() -> None:
+    config = LSTMConfig(5, 5, cell_clip=None, projection_clip=None, has_residual=False, num_layers=1)
+    layer = ProjectedLSTM(config, 5).double()
+    tiny.random_(layer)
+    steps = PackedSteps([3, 3, 2, 1], [None] * 4)
+    generator = torch.Generator().manual_seed(5)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    inputs, state = draw(9, 5), LayerState(draw(3, 5), draw(3, 5))
+    leaves = [inputs, state.hidden, state.cell, *layer.parameters()]
+    weights = torch.randn(9, 5, generator=generator, dtype=torch.float64)
+    found = []
+    for read in (layer.forward, layer.read_plainly):
+        outputs, last = read(inputs, steps, state)
+        total = (outputs * weights).sum() + last.hidden.sum() + (last.cell * last.cell).sum()
+        found.append([outputs, last.hidden, last.cell, *torch.autograd.grad(total, leaves)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)

@@ -13,6 +13,7 @@ from lowtide.text.batches import (
     NO_TARGET,
     Batch,
     PackedBatches,
+    SentenceBatches,
     TrainingBatch,
     batch_of_documents,
     group_by_length,
@@ -431,3 +432,34 @@ def test_a_corpus_of_one_sentence_makes_a_batch(tmp_path: Path) -> None:
     corpus = PreparedCorpus(tmp_path)
     corpus.spell(SPELLING, Vocabulary.from_counts({"a": 1}, num_sentences=1))
     assert order_of(packed_batches(corpus)) == [[["<S>", "a", "</S>"]]]
+
+
+# -- one sentence a row ----------------------------------------------------------------------------
+
+
+class SmallSentenceBlocks(SentenceBatches):
+    BLOCK = 4
+    CHUNK_BLOCKS = 8
+
+
+def sentence_batches(corpus: PreparedCorpus, *, row_tokens: int = ROW_TOKENS) -> SmallSentenceBlocks:
+    return SmallSentenceBlocks(corpus, row_length=SPELLING.row_length, row_tokens=row_tokens, rows=4, seed=0)
+
+
+def test_one_sentence_a_row_has_every_sentence_once(corpus: PreparedCorpus) -> None:
+    rows = [row for rows in order_of(sentence_batches(corpus, row_tokens=40)) for row in rows]
+    assert sorted(rows) == sorted(["<S>", *sentence_of(number), "</S>"] for number in trained_numbers(corpus))
+
+
+def test_one_sentence_a_row_has_no_start_amid_a_row_and_as_many_positions(corpus: PreparedCorpus) -> None:
+    for training in epoch_of(sentence_batches(corpus)):
+        batch = training.batch
+        assert batch.starts[:, 0].all() and not batch.starts[:, 1:].any()
+        assert len(batch.lengths) * batch.lengths.max() <= 4 * ROW_TOKENS
+    sizes = [len(training.batch.lengths) for training in epoch_of(sentence_batches(corpus))]
+    assert max(sizes) > 4
+
+
+def test_one_sentence_a_row_comes_in_random_order_of_length(corpus: PreparedCorpus) -> None:
+    longest = [int(training.batch.lengths.max()) for training in epoch_of(sentence_batches(corpus))]
+    assert longest != sorted(longest) and longest != sorted(longest, reverse=True)

@@ -19,7 +19,7 @@ from lowtide.embeddings.word2vec import Word2Vec
 from lowtide.errors import InputError, LowtideError, TrainingError
 from lowtide.training.budget import Budget
 from lowtide.training.planning import TrainOptions, settle
-from lowtide.training.presets import PRESETS
+from lowtide.training.presets import PRESETS, plain
 from lowtide.training.reading import TextOptions, read_text
 from lowtide.training.trainer import Trainer
 from lowtide.weights.native import load_model
@@ -490,3 +490,32 @@ def test_a_share_of_the_sentences_is_read_in_lower_case(tmp_path: Path) -> None:
     counts = dict(zip(text.vocabulary.types, text.vocabulary.counts.tolist(), strict=True))
     assert 0.15 < counts["tide"] / (counts["tide"] + counts["Tide"]) < 0.35
     assert counts["tide"] == counts["the"]  # whole sentences
+
+
+@pytest.mark.parametrize("inputs", ["characters", "words"])
+def test_a_plain_trunk_is_trained_saved_and_embeds(
+    inputs: str, corpus: Path, tmp_path: Path, mini_preset: None
+) -> None:
+    out = tmp_path / "model"
+    elmo = lowtide.pretrain(
+        [corpus],
+        out=out,
+        preset="tiny",
+        trunk="lstm",
+        tokens=BUDGET,
+        min_count=1,
+        inputs=inputs,  # type: ignore[arg-type]  # a literal
+    )
+    lstm = elmo.stored.config.bilm.lstm
+    assert elmo.stored.config.trunk == "lstm"
+    assert not lstm.is_projected and lstm.cell_clip is None
+    looks = [entry["valid_forward"] for entry in _log(out) if "valid_forward" in entry]
+    assert min(looks) < looks[0]
+    assert elmo.embed("the tide goes out", layers="context").shape == (4, 2 * lstm.width)
+
+
+def test_a_plain_trunk_takes_as_many_products_a_token_as_the_published_one() -> None:
+    for preset in PRESETS.values():
+        published, narrow = preset.lstm, plain(preset.lstm)
+        products = 9 * published.cell_width * published.width
+        assert 8 * narrow.width**2 == pytest.approx(products, rel=0.08)

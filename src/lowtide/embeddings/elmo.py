@@ -23,10 +23,11 @@ from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.engine import Engine
 from lowtide.embeddings.inputs import CutsText, Texts, as_sentence, as_sentences, parse_marked
 from lowtide.embeddings.language_model import LanguageModel
-from lowtide.embeddings.layers import Reduction, calibrated_first, choose_layers, pool
+from lowtide.embeddings.layers import CONTEXT, SURROUNDINGS, Reduction, calibrated_first, choose_layers, pool
+from lowtide.embeddings.surroundings import JoinSurroundings
 from lowtide.embeddings.writing import WritingOptions, write_vectors
 from lowtide.errors import ConfigError, InputError, ModelError
-from lowtide.model import LayerMix
+from lowtide.model import BiLM, LayerMix
 from lowtide.model.products import Dtype
 from lowtide.text.batches import Document
 from lowtide.text.tokenize import Sentence, Token, Tokenizer, make_tokenizer, open_tokenizer
@@ -164,7 +165,9 @@ class Elmo(CutsText):
             sentences: a list; each is a text (cut by the model's tokenizer, never split into
                 several) or a list of tokens. One bare text is one sentence, and one array comes back.
             layers: ``mix`` (the mean of all layers, or ``mix`` if given), ``top``, ``average``,
-                ``sum``, ``context`` (what stands around a token, without the token itself), or the number of a layer.
+                ``sum``, ``context`` (what stands around a token, without the token itself: the states beside it),
+                ``surroundings`` (``context``, and beside it the mean of the other words of the sentence, rare ones
+                weighing more: 3/2 as wide, and best at telling senses, calibrated), or the number of a layer.
             mix: scalars learned with a task.
             calibrated: whether every layer is calibrated before anything is made of it, so that cosines say more:
                 see `calibrate`.
@@ -233,7 +236,7 @@ class Elmo(CutsText):
         cut = as_sentences(texts, self.tokenizer)
         embedded = self.embed_iter(cut, layers=layers, mix=mix, calibrated=calibrated)
         pooled = [_pooled(vectors, pool) for vectors in embedded]
-        stacked = np.stack(pooled) if pooled else np.zeros((0, self.width), dtype=np.float32)
+        stacked = np.stack(pooled) if pooled else np.zeros((0, self.width_of(layers)), dtype=np.float32)
         return stacked[0] if is_one else stacked
 
     def embed_iter(
@@ -294,14 +297,22 @@ class Elmo(CutsText):
             InputError: if there is no such choice.
             ModelError: if the model has no calibration and one is asked for.
         """
-        if layers == "context" and self._stored.config.trunk != "elmo":
-            raise InputError("layers='context' wants two directions that never meet, and in this model they do")
+        if layers in (CONTEXT, SURROUNDINGS) and not isinstance(self._stored.bilm, BiLM):
+            raise InputError(f"layers={layers!r} wants two directions that never meet, and in this model they do")
         reduction = choose_layers(layers, self.num_layers, mix)
+        if layers == SURROUNDINGS:
+            reduction = dataclasses.replace(
+                reduction, of_sentence=JoinSurroundings(self._stored.vocabulary, self.width)
+            )
         if not calibrated:
             return reduction
         if self.calibration is None:
             raise ModelError(f"{self._stored.path} has no calibration: {self._how_to_calibrate()}")
         return calibrated_first(layers, reduction, self.calibration)
+
+    def width_of(self, layers: str | int) -> int:
+        """The width of what is made of the layers: that of a layer, but for ``surroundings``."""
+        return self.width + self.width // 2 if layers == SURROUNDINGS else self.width
 
     @property
     def calibration(self) -> Calibration | None:

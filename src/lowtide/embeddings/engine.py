@@ -129,6 +129,12 @@ class Engine:
         Yields:
             (tokens, width), or (layers, tokens, width) if the reduction keeps the layers.
         """
+        sentences = itertools.chain.from_iterable(window)
+        for sentence, vectors in zip(sentences, self._embed_window(window, reduction), strict=True):
+            yield reduction.finish(sentence, vectors)
+
+    def _embed_window(self, window: Sequence[Document], reduction: Reduction) -> Iterator[Vectors]:
+        """As `embed_window`, before anything is made of whole sentences."""
         if len(window) == 1:  # of any length: its sentences come out as they are ready
             yield from self._embed_document(window[0], reduction)
             return

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.calibration import Calibration
 from lowtide.errors import InputError, nearest
 from lowtide.model import LayerMix, States
+from lowtide.text.tokenize import Sentence
 
-Reduction = Callable[[States], Tensor]
-"""States to (..., batch, tokens, width)."""
+CONTEXT, SURROUNDINGS = "context", "surroundings"
+"""Of what stands around a token: the choices that know nothing of the token itself."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What is made of the layers."""
+
+    of_states: Callable[[States], Tensor]
+    """States to (..., batch, tokens, width), every position by itself."""
+    of_sentence: Callable[[Sentence, Vectors], Vectors] | None = None
+    """Tokens and their (..., tokens, width) to vectors of the same shape; None: they stay."""
+
+    def __call__(self, states: States) -> Tensor:
+        """See ``of_states``."""
+        return self.of_states(states)
+
+    def finish(self, sentence: Sentence, vectors: Vectors) -> Vectors:
+        """See ``of_sentence``."""
+        return vectors if self.of_sentence is None else self.of_sentence(sentence, vectors)
 
 
 def _context(states: States) -> Tensor:
@@ -23,12 +45,23 @@ def _context(states: States) -> Tensor:
     return torch.cat([torch.cat([nothing, ahead[:, :-1]], dim=1), torch.cat([back[:, 1:], nothing], dim=1)], dim=-1)
 
 
-_NAMED: dict[str, Reduction] = {
+def _around(states: States) -> Tensor:
+    """The `_context`, and behind it every token's own vector; what becomes of that is a matter of the sentence."""
+    return torch.cat([_context(states), _token_vectors(states.layers[0])], dim=-1)
+
+
+def _token_vectors(layer_0: Tensor) -> Tensor:
+    """Layer 0 is the token vector twice; once."""
+    return layer_0[..., : layer_0.shape[-1] // 2]
+
+
+_NAMED: dict[str, Callable[[States], Tensor]] = {
     "all": lambda states: states.layers,
     "top": lambda states: states.layers[-1],
     "average": lambda states: states.layers.mean(dim=0),
     "sum": lambda states: states.layers.sum(dim=0),
-    "context": _context,
+    CONTEXT: _context,
+    SURROUNDINGS: _around,
 }
 
 
@@ -38,7 +71,8 @@ def choose_layers(choice: str | int, num_layers: int, mix: LayerMix | None = Non
     Args:
         choice: ``mix`` (the learned mix, or the plain mean without one), ``all``, ``top``,
             ``average``, ``sum``, ``context`` (of the top layer the forward state before a token and the backward
-            state after it: all but the token itself), or the number of a layer.
+            state after it: all but the token itself), ``surroundings`` (`Elmo.reduction` puts them together), or the
+            number of a layer.
         num_layers: of the model, layer 0 counted.
         mix: scalars learned with a task.
 
@@ -48,14 +82,14 @@ def choose_layers(choice: str | int, num_layers: int, mix: LayerMix | None = Non
     if mix is not None and choice != "mix":
         raise InputError(f"layers={choice!r} leaves no room for a mix: give one of the two")
     if choice == "mix":
-        return _mixed(mix or LayerMix(num_layers))
+        return Reduction(_mixed(mix or LayerMix(num_layers)))
     if isinstance(choice, str) and choice in _NAMED:
-        return _NAMED[choice]
+        return Reduction(_NAMED[choice])
     if str(choice).removeprefix("-").isdecimal():
         number = int(choice)
         if not 0 <= number < num_layers:
             raise InputError(f"there is no layer {number}: the model has layers 0 to {num_layers - 1}")
-        return lambda states: states.layers[number]
+        return Reduction(lambda states: states.layers[number])
     names = ["mix", *_NAMED]
     raise InputError(
         f"unknown choice of layers {choice!r}.{nearest(str(choice), names)} "
@@ -65,13 +99,21 @@ def choose_layers(choice: str | int, num_layers: int, mix: LayerMix | None = Non
 
 def calibrated_first(choice: str | int, reduction: Reduction, calibration: Calibration) -> Reduction:
     """What `choose_layers` gave for a choice, of layers that are calibrated first."""
-    if choice == "context":
+
+    def of_states(states: States) -> Tensor:
+        if choice not in (CONTEXT, SURROUNDINGS):
+            return reduction.of_states(calibration.apply(states))
         # a calibrated state knows of both directions: put together first, or the token itself would shine through
-        return lambda states: calibration.apply_to_layer(reduction(states), states.mask, -1)
-    return lambda states: reduction(calibration.apply(states))
+        context = calibration.apply_to_layer(_context(states), states.mask, -1)
+        if choice == CONTEXT:
+            return context
+        words = _token_vectors(calibration.apply_to_layer(states.layers[0], states.mask, 0))
+        return torch.cat([context, words], dim=-1)
+
+    return dataclasses.replace(reduction, of_states=of_states)
 
 
-def _mixed(mix: LayerMix) -> Reduction:
+def _mixed(mix: LayerMix) -> Callable[[States], Tensor]:
     def reduce(states: States) -> Tensor:
         # a copy: the caller's own module stays where it is
         mixed: Tensor = copy.deepcopy(mix).to(states.layers.device)(states.layers, states.mask)

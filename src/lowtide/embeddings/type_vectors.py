@@ -19,16 +19,13 @@ from numpy.typing import NDArray
 from lowtide.config import from_json, to_json
 from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.inputs import CutsText, Texts, as_sentence, as_sentences, parse_marked
+from lowtide.embeddings.surroundings import mean_of_others, rarity
 from lowtide.errors import InputError, ModelError
 from lowtide.files import make_folder, write_json
 from lowtide.text.tokenize import Sentence, Tokenizer, TokenizerConfig, open_tokenizer
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.weights.native import CONFIG, VOCABULARY, read_config
 from lowtide.weights.stored import FORMAT_VERSION
-
-SMOOTHING = 1e-3
-"""Of the weight a / (a + p) of a word with frequency p: Arora et al. (2017),
-https://openreview.net/forum?id=SyK00v5xx."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,8 @@ class TypeEmbedding(CutsText):
             raise InputError(f"found layers={layers!r}, expected 0, the only layer there is, or 'context'")
         for text in sentences:
             indices = self.indices(as_sentence(text, self.tokenizer))
-            yield self._others(indices) if is_context else self.rows(indices)
+            rows = self.rows(indices)
+            yield mean_of_others(rows, self._weights[indices]) if is_context else rows
 
     @overload
     def embed_layers(self, sentences: str) -> Vectors: ...
@@ -176,18 +174,7 @@ class TypeEmbedding(CutsText):
 
     @cached_property
     def _weights(self) -> NDArray[np.float32]:
-        """(types,): a / (a + p), with p the frequency of a type; 0 for what has no vector."""
-        counts = self.vocabulary.counts[3:].astype(np.float64)
-        frequencies = counts / max(1.0, counts.sum())
-        return np.concatenate([np.zeros(3), SMOOTHING / (SMOOTHING + frequencies)]).astype(np.float32)
-
-    def _others(self, indices: NDArray[np.int64]) -> Vectors:
-        """The weighted mean of all tokens but the one at every place; zero where there is none."""
-        weights = self._weights[indices][:, None]
-        weighted = self.rows(indices) * weights
-        total = weights.sum() - weights
-        others: Vectors = (weighted.sum(axis=0) - weighted) / np.maximum(total, np.finfo(np.float32).tiny)
-        return np.where(total > SMOOTHING * SMOOTHING, others, 0).astype(np.float32)
+        return rarity(self.vocabulary)
 
 
 def read_type_config(folder: Path, kind: str) -> tuple[TypeConfig, Vocabulary]:

@@ -111,7 +111,7 @@ def embed_warm(
             reduced = reduction(states).float().cpu().numpy()  # (..., batch, positions, width)
         for row, document in enumerate(documents):
             [place] = sentence_places(document)
-            yield reduced[..., row, place, :].copy()
+            yield reduction.finish(document[0], reduced[..., row, place, :].copy())
 
 
 def check_rows(rows: int | None) -> None:

@@ -53,9 +53,10 @@ def write_vectors(elmo: Elmo, texts: str | Path | Iterable[Any], out: Path, opti
     cutter = Cutter(tokenizer, has_spans=keeps_spans(out))
     numbered = number(texts, cutter, keys=options.keys, encoding=options.encoding)
     mix, num_layers = options.mix, elmo.num_layers if options.layers == "all" else None
+    width = elmo.width_of(options.layers)
     recipe = Recipe(
         reduction=elmo.reduction(options.layers, mix, calibrated=options.calibrated),
-        kind=kind_for(out, num_layers, elmo.width, options.store, is_pooled=options.pool is not None),
+        kind=kind_for(out, num_layers, width, options.store, is_pooled=options.pool is not None),
         pool=options.pool,
         is_carried=elmo.stored.config.documents and isinstance(numbered, NumberedLines),
     )

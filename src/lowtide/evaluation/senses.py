@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.inputs import MarkedSentence
+from lowtide.embeddings.layers import CONTEXT, SURROUNDINGS
 from lowtide.embeddings.type_vectors import TypeEmbedding
 from lowtide.errors import InputError
 from lowtide.evaluation.sense_files import Pair, Use, find_file_kind, read_pairs, read_uses
@@ -36,6 +37,7 @@ CHOOSING = 10
 FOLDS = 10
 """Where there is one file of pairs: each part is judged with what the others chose."""
 
+_AROUND = (CONTEXT, SURROUNDINGS)
 Array = NDArray[np.float32]
 Views = dict[str, Array]
 """Vectors of uses, (uses, width), by which vectors they are: ``1``, ``context``, ``mix, calibrated``, ..."""
@@ -247,14 +249,14 @@ def _views_of(model: Elmo | TypeEmbedding, sentences: Sequence[MarkedSentence], 
 def _names(model: Elmo | TypeEmbedding) -> list[str]:
     if isinstance(model, TypeEmbedding):
         return ["0", "context"]
-    names = [*map(str, range(model.num_layers)), "mix", "context"]
+    names = [*map(str, range(model.num_layers)), "mix", *_AROUND]
     return names if model.calibration is None else [*names, *(f"{name}, calibrated" for name in names)]
 
 
 def _call_of(name: str) -> tuple[str, bool]:
     """What the model is asked for: all layers at once, as they come from one reading."""
     layers, _, calibrated = name.partition(", ")
-    return ("context" if layers == "context" else "all"), bool(calibrated)
+    return (layers if layers in _AROUND else "all"), bool(calibrated)
 
 
 def _of_layers(name: str, vectors: Array) -> Array:

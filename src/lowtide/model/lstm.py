@@ -91,6 +91,9 @@ class ProjectedLSTM(nn.Module):
         Returns:
             (positions, state width), packed, and the state of every row after its last step.
         """
+        is_plain = not self.config.is_projected and self.config.cell_clip is None
+        if is_plain and inputs.is_cuda and not any(keep is not None for keep in steps.keeps):
+            return self.read_plainly(inputs, steps, state)
         weights = RecurrentWeights(
             self.recurrent_weight,
             self.projection_weight,
@@ -100,12 +103,35 @@ class ProjectedLSTM(nn.Module):
         )
         return recur(self._input_gates(inputs), steps, state, weights)
 
+    def read_plainly(self, inputs: Tensor, steps: PackedSteps, state: LayerState) -> tuple[Tensor, LayerState]:
+        """As `forward`, by the kernel of PyTorch: without projection, clips, and states that start amid a row.
+
+        On a GPU that is cuDNN, which reads all steps in one call; on a CPU our own loop is as quick.
+        """
+        bias = self._whole_bias()
+        outputs, hidden, cell = torch.lstm(
+            inputs,
+            torch.tensor(steps.rows_at),
+            [state.hidden[None], state.cell[None]],
+            [self.input_weight, self.recurrent_weight, bias, torch.zeros_like(bias)],
+            True,  # biases
+            1,  # layer
+            0.0,  # dropout
+            self.training,
+            False,  # not both directions
+        )
+        return outputs, LayerState(hidden[0], cell[0])
+
     def _input_gates(self, inputs: Tensor) -> Tensor:
         """W x + b for all positions in one product."""
+        return functional.linear(inputs, self.input_weight, self._whole_bias())
+
+    def _whole_bias(self) -> Tensor:
+        """The bias with what is added to the forget gate."""
         cell_width = self.config.cell_width
         forget = torch.zeros_like(self.bias)
         forget[cell_width : 2 * cell_width] = self.config.forget_bias
-        return functional.linear(inputs, self.input_weight, self.bias + forget)
+        return self.bias + forget
 
 
 def dropped(values: Tensor, rate: float, generator: torch.Generator | None = None) -> Tensor:

@@ -146,6 +146,10 @@ class TrainingBatch:
     """Whether the first rows go on where those of the batch before ended."""
 
 
+_Row = list[NDArray[np.uint32]]
+"""Pieces of sentences, one after another."""
+
+
 class TrainingBatches(ABC):
     """The batches of a training, in chunks; each a pure function of (seed, epoch, chunk, number).
 
@@ -204,12 +208,18 @@ class PackedBatches(TrainingBatches):
         )
         numbers = numbers[~np.isin(numbers, self._corpus.held_out)]
         shuffle = np.random.default_rng([self._seed, epoch, chunk])
-        rows = pack([self._corpus.positions(number) for number in shuffle.permutation(numbers)], self._row_tokens)
+        sentences = [self._corpus.positions(number) for number in shuffle.permutation(numbers)]
+        for rows in self._laid_out(sentences, shuffle):
+            yield self._batch(rows)
+
+    def _laid_out(self, sentences: Sequence[NDArray[np.uint32]], shuffle: np.random.Generator) -> Iterator[list[_Row]]:
+        """The rows of every batch."""
+        rows = pack(sentences, self._row_tokens)
         rows = [rows[i] for i in shuffle.permutation(len(rows))]
         for first in range(0, len(rows), self._rows):
-            yield self._batch(rows[first : first + self._rows])
+            yield rows[first : first + self._rows]
 
-    def _batch(self, rows: Sequence[Sequence[NDArray[np.uint32]]]) -> TrainingBatch:
+    def _batch(self, rows: Sequence[_Row]) -> TrainingBatch:
         lengths = np.array([sum(map(len, row)) for row in rows], dtype=np.int64)
         type_rows = np.full((len(rows), int(lengths.max())), START_ROW, dtype=np.uint32)
         starts = np.zeros(type_rows.shape, dtype=np.bool_)
@@ -228,7 +238,21 @@ class PackedBatches(TrainingBatches):
         return TrainingBatch(batch, predict_neighbours(batch, self._targets[types]), num_tokens, num_cut)
 
 
-def pack(sentences: Sequence[NDArray[np.uint32]], row_tokens: int) -> list[list[NDArray[np.uint32]]]:
+class SentenceBatches(PackedBatches):
+    """One sentence a row, rows of like length together: no state starts amid a row, so that any kernel can read it.
+
+    A batch has about as many positions as one of `PackedBatches`, and so as many more rows as they are shorter.
+    """
+
+    def _laid_out(self, sentences: Sequence[NDArray[np.uint32]], shuffle: np.random.Generator) -> Iterator[list[_Row]]:
+        size = self._row_tokens
+        pieces = [sentence[first : first + size] for sentence in sentences for first in range(0, len(sentence), size)]
+        groups = list(group_by_length(list(map(len, pieces)), self._rows * size))
+        for number in shuffle.permutation(len(groups)):
+            yield [[pieces[place]] for place in groups[number]]
+
+
+def pack(sentences: Sequence[NDArray[np.uint32]], row_tokens: int) -> list[_Row]:
     """Pack sentences into rows, best fit first; a sentence longer than a row is cut into pieces.
 
     Args:
@@ -238,7 +262,7 @@ def pack(sentences: Sequence[NDArray[np.uint32]], row_tokens: int) -> list[list[
     Returns:
         Rows, each a list of pieces whose lengths sum to at most ``row_tokens``.
     """
-    rows: list[list[NDArray[np.uint32]]] = []
+    rows: list[_Row] = []
     with_room: list[list[int]] = [[] for _ in range(row_tokens + 1)]  # open rows by free positions
     for sentence in sentences:
         for first in range(0, len(sentence), row_tokens):

@@ -19,6 +19,7 @@ from lowtide.embeddings.loading import read
 from lowtide.errors import InputError
 from lowtide.model import BiLM, BiLMConfig, Softmax
 from lowtide.text.vocabulary import Vocabulary
+from lowtide.training.settings import TrainableTrunk
 from lowtide.weights.native import save_tensors
 from lowtide.weights.stored import StoredModel
 
@@ -34,6 +35,7 @@ class StartConfig:
     """What a training takes over from the model that it begins with, besides numbers."""
 
     bilm: BiLMConfig
+    trunk: TrainableTrunk
     is_tied: bool
     """Whether input and output share their vectors."""
 
@@ -79,7 +81,8 @@ def write_start(stored: StoredModel, vocabulary: Vocabulary, target: Path) -> St
     if config.symbols is not None:
         config = replace(config, symbols=replace(config.symbols, num_symbols=len(vocabulary)))
     table = stored.bilm.state_dict().get(_TABLE)
-    return StartConfig(config, softmax is not None and table is not None and torch.equal(softmax.weight, table))
+    trunk: TrainableTrunk = "lstm" if stored.config.trunk == "lstm" else "elmo"
+    return StartConfig(config, trunk, softmax is not None and table is not None and torch.equal(softmax.weight, table))
 
 
 @torch.no_grad()

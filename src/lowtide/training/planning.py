@@ -17,7 +17,7 @@ from lowtide.training import presets
 from lowtide.training.budget import Budget
 from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forecast, probe
 from lowtide.training.reading import TrainingText
-from lowtide.training.settings import Objective, Settings, versions
+from lowtide.training.settings import Objective, Settings, TrainableTrunk, versions
 from lowtide.training.trainer import Trainer
 
 ROW_TOKENS = 64
@@ -42,6 +42,7 @@ class TrainOptions:
     objective: Objective = "lm"
     tied: bool | None = None
     """Whether input and output share their vectors; None: where words are looked up."""
+    trunk: TrainableTrunk = "elmo"
     tensorboard: bool = False
     """Whether what the log says goes to TensorBoard, too."""
 
@@ -57,6 +58,8 @@ class TrainOptions:
             raise InputError(f"the seed is {self.seed}, expected 0 to {2**32 - 1}")
         if self.objective not in get_args(Objective):
             raise InputError(f"unknown objective {self.objective!r}, expected {' or '.join(get_args(Objective))}")
+        if self.trunk not in get_args(TrainableTrunk):
+            raise InputError(f"unknown trunk {self.trunk!r}, expected {' or '.join(get_args(TrainableTrunk))}")
         if self.threads is not None and self.threads < 1:
             raise InputError(f"found {self.threads} threads, expected at least 1")
 
@@ -100,7 +103,12 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
     if budget is None:
         budget = max(1, round((options.budget.epochs or presets.DEFAULT_EPOCHS) * text.num_train_tokens))
     start = None if text.start is None else text.start[0]
-    bilm = presets.bilm_config(preset, num_symbols=text.num_symbols, dropout=0.0) if start is None else start.bilm
+    bilm, trunk = (
+        presets.bilm_config(preset, num_symbols=text.num_symbols, dropout=0.0, trunk=options.trunk),
+        options.trunk,
+    )
+    if start is not None:
+        bilm, trunk = start.bilm, start.trunk
     rate = preset.learning_rate * (1.0 if start is None else presets.CONTINUED_RATE)
     can_tie = bilm.symbols is not None and bilm.lstm.width == bilm.lstm.state_width
     if options.tied and not can_tie:
@@ -125,6 +133,7 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         num_threads=options.threads or min(torch.get_num_threads(), preset.max_threads or torch.get_num_threads()),
         versions=versions(),
         device=str(pick_device(options.device)),
+        trunk=trunk,
         documents=text.documents,
         objective=options.objective,
         is_tied=is_tied if options.tied is None else options.tied,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lowtide.errors import InputError, nearest
 from lowtide.model import BiLMConfig, CharCNNConfig, LSTMConfig, SymbolConfig
+from lowtide.training.settings import TrainableTrunk
 
 _PUBLISHED_FILTERS = CharCNNConfig.filters
 
@@ -119,8 +120,17 @@ def dropout_for(epochs: float) -> float:
     return 0.1 if epochs <= 10 else 0.2
 
 
-def bilm_config(preset: Preset, *, num_symbols: int | None, dropout: float) -> BiLMConfig:
+def bilm_config(
+    preset: Preset, trunk: TrainableTrunk = "elmo", *, num_symbols: int | None, dropout: float = 0.0
+) -> BiLMConfig:
     """The network of a preset; with ``num_symbols``, a symbol embedding takes the characters' place."""
+    lstm = preset.lstm if trunk == "elmo" else plain(preset.lstm)
     if num_symbols is None:
-        return BiLMConfig(preset.lstm, char_cnn=preset.char_cnn, dropout=dropout)
-    return BiLMConfig(preset.lstm, symbols=SymbolConfig(num_symbols), dropout=dropout)
+        return BiLMConfig(lstm, char_cnn=preset.char_cnn, dropout=dropout)
+    return BiLMConfig(lstm, symbols=SymbolConfig(num_symbols), dropout=dropout)
+
+
+def plain(lstm: LSTMConfig) -> LSTMConfig:
+    """The LSTM without projection and clips that takes as many products a token: 8 w^2 = 9 cells * width a layer."""
+    width = 8 * round(math.sqrt(9 * lstm.cell_width * lstm.width / 8) / 8)
+    return LSTMConfig(width, width, num_layers=lstm.num_layers, cell_clip=None, projection_clip=None)

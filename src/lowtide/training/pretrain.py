@@ -25,7 +25,7 @@ from lowtide.training.forecast import Forecast
 from lowtide.training.log import LOG, draw_log
 from lowtide.training.planning import TrainOptions, plan
 from lowtide.training.reading import Inputs, TextOptions, TrainingText, open_text, read_text
-from lowtide.training.settings import Objective, Settings
+from lowtide.training.settings import Objective, Settings, TrainableTrunk
 from lowtide.training.trainer import Trainer
 from lowtide.training.watching import tensorboard as write_tensorboard
 from lowtide.weights.native import CALIBRATION, CONFIG, NAME, VOCABULARY, read_config, save_model
@@ -45,6 +45,7 @@ def pretrain(
     *,
     out: str | Path,
     preset: str = "auto",
+    trunk: TrainableTrunk = "elmo",
     language: str = "auto",
     tokenizer: TokenizerName | None = None,
     lines: Lines = "auto",
@@ -81,6 +82,8 @@ def pretrain(
         out: the model folder; all that is derived from the text lies in it.
         preset: ``tiny``, ``small``, ``medium``, ``original``, or ``auto``: as large as the text,
             and the time if it is given, are worth.
+        trunk: ``elmo``, the published cell with a clipped projection; or ``lstm``, a plain one of a width that takes as
+            many products a token.
         language: of the text; ``auto`` tells Chinese from languages with spaces.
         tokenizer: ``words``, ``characters``, or ``whitespace`` for text that is cut already; None:
             words, and of FASTA the characters, which are its residues.
@@ -137,7 +140,7 @@ def pretrain(
         start=Path(from_model) if from_model else None,
     )
     budget = Budget(time, epochs, tokens)
-    options = TrainOptions(preset, budget, device, threads, seed, learning_rate, objective, tied, tensorboard)
+    options = TrainOptions(preset, budget, device, threads, seed, learning_rate, objective, tied, trunk, tensorboard)
     return run(texts, Path(out), text_options, options, resume=resume)
 
 
@@ -233,7 +236,7 @@ def _model_config(settings: Settings, text: TrainingText) -> ModelConfig:
         format_version=FORMAT_VERSION,
         kind="elmo",
         tokenizer=text.counts.tokenizer,
-        trunk="elmo",
+        trunk=settings.trunk,
         bilm=settings.bilm,
         documents=settings.documents,
         preset=settings.preset,

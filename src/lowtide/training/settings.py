@@ -18,6 +18,7 @@ from lowtide.errors import ConfigError
 from lowtide.model import BiLMConfig
 
 Objective = Literal["lm", "lm+cloze"]
+TrainableTrunk = Literal["elmo", "lstm"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Settings:
     versions: str
     """Of the libraries that decide how numbers are drawn and rounded."""
     device: str
+    trunk: TrainableTrunk = "elmo"
+    """``lstm``: plain states, one sentence a row; see `lowtide.training.presets.plain`."""
     documents: bool = False
     """Whether the state is carried from sentence to sentence within a document."""
     objective: Objective = "lm"

@@ -26,7 +26,7 @@ from lowtide.model.char_cnn import SymbolEmbedding
 from lowtide.model.cloze import ClozeHead
 from lowtide.model.lstm import ProjectedLSTM
 from lowtide.progress import progress
-from lowtide.text.batches import Document, PackedBatches, TrainingBatch, TrainingBatches
+from lowtide.text.batches import Document, PackedBatches, SentenceBatches, TrainingBatch, TrainingBatches
 from lowtide.text.lanes import DocumentBatches
 from lowtide.text.tokenize import open_tokenizer
 from lowtide.training.averaging import TailAverage
@@ -85,8 +85,10 @@ class Trainer:
         self._watcher: Watcher | None = None
         self._device = torch.device(settings.device)
         spelling = spelling_for(self.vocabulary, settings.bilm.char_cnn)
-        kind = DocumentBatches if settings.documents else PackedBatches
-        self._batches: TrainingBatches = kind(
+        kind: type[TrainingBatches] = SentenceBatches if settings.trunk == "lstm" else PackedBatches
+        if settings.documents:
+            kind = DocumentBatches
+        self._batches = kind(
             text.prepared,
             row_length=spelling.row_length,
             row_tokens=settings.row_tokens,

@@ -21,6 +21,9 @@ from lowtide.text.vocabulary import Vocabulary
 log = logging.getLogger("lowtide")
 
 FORMAT_VERSION = 1
+TrunkName = Literal["elmo", "lstm", "joint_lstm"]
+"""``elmo`` and ``lstm`` are one network in two making: with a clipped projection, as published, or plain and narrower.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class ModelConfig:
     format_version: int
     kind: Literal["elmo"]
     tokenizer: TokenizerConfig
-    trunk: Literal["elmo", "joint_lstm"]
+    trunk: TrunkName
     bilm: BiLMConfig
     documents: bool = False
     """Whether the state passes from sentence to sentence within a document."""
@@ -116,7 +119,7 @@ def spelling_for(vocabulary: Vocabulary, characters: CharCNNConfig | None) -> Sp
     return SymbolSpelling(vocabulary) if characters is None else ByteSpelling(characters.max_characters)
 
 
-_TRUNKS: dict[str, type[Trunk]] = {"elmo": BiLM, "joint_lstm": JointLSTM}
+_TRUNKS: dict[str, type[Trunk]] = {"elmo": BiLM, "lstm": BiLM, "joint_lstm": JointLSTM}
 
 
 def blank_network(config: BiLMConfig, trunk: str = "elmo") -> Trunk:
