@@ -28,7 +28,7 @@ from lowtide.arguments import (
     Weights,
     Written,
 )
-from lowtide.console import print_json, run, tell
+from lowtide.console import only_first_speaks, print_json, run, tell
 from lowtide.errors import InputError
 from lowtide.messages import say
 
@@ -124,6 +124,7 @@ def pretrain(
     from lowtide.training.folder import has_ended
     from lowtide.training.pretrain import run
 
+    only_first_speaks()
     text_options = TextOptions(
         language=language,
         tokenizer=tokenizer,

@@ -81,6 +81,13 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def only_first_speaks() -> None:
+    """Of the processes that ``torchrun`` has started only the first says anything from now on: all say the same."""
+    is_other = int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(os.environ.get("RANK", "0")) > 0
+    if is_other and not os.environ.get("LOWTIDE_DEBUG"):
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  # open to the end
+
+
 def print_json(value: Any) -> None:
     """Print something for a program to read; numbers that are none, which JSON does not have, are null."""
     print(json.dumps(_finite(value), ensure_ascii=False, indent=2, allow_nan=False))

@@ -14,6 +14,7 @@ from lowtide.text.batches import (
     Batch,
     PackedBatches,
     SentenceBatches,
+    Targets,
     TrainingBatch,
     batch_of_documents,
     group_by_length,
@@ -211,6 +212,50 @@ def test_the_directions_predict_what_stands_beside() -> None:
     targets = predict_neighbours(batch, np.arange(len(types)))  # <S> 0, </S> 1, a 2, b 3
     assert targets.forward.tolist() == [[2, 3, 1, NO_TARGET]]
     assert targets.backward.tolist() == [[NO_TARGET, 0, 2, 3]]
+
+
+# -- parts -----------------------------------------------------------------------------------------
+
+
+def spelled(batch: Batch, row: int) -> list[int]:
+    ids: list[int] = batch.type_char_ids[batch.type_index[row, : batch.lengths[row]], 0].tolist()
+    return ids
+
+
+@claim
+@given(batches(), batches(), st.integers(1, 6))
+def test_parts_have_the_rows_of_a_batch_in_turn(ahead: Batch, back: Batch, parts: int) -> None:
+    rows = min(len(ahead.lengths), len(back.lengths))
+    steps = min(ahead.type_index.shape[1], back.type_index.shape[1])
+    lengths = np.minimum(ahead.lengths[:rows], steps)
+    forward, backward = (
+        Batch(np.arange(5, dtype=np.int32)[:, None], side.type_index[:rows, :steps], side.starts[:rows, :steps], lengths)
+        for side in (ahead, back)
+    )
+    targets = Targets(
+        predict_neighbours(forward, np.arange(5)).forward, predict_neighbours(backward, np.arange(5)).backward
+    )
+    whole = TrainingBatch(forward, targets, num_tokens=0, backward=backward)
+    for row, length in enumerate(lengths.tolist()):
+        part, place = whole.part(row % parts, parts), row // parts
+        assert part.backward is not None
+        assert part.backward.type_char_ids is part.batch.type_char_ids
+        assert spelled(part.batch, place) == spelled(forward, row)
+        assert spelled(part.backward, place) == spelled(backward, row)
+        assert part.batch.starts[place, :length].tolist() == forward.starts[row, :length].tolist()
+        assert part.targets.forward[place, :length].tolist() == targets.forward[row, :length].tolist()
+        assert part.targets.backward[place, :length].tolist() == targets.backward[row, :length].tolist()
+
+
+@claim
+@given(batches(), st.integers(1, 6), st.integers(0, 5))
+def test_a_part_is_no_larger_than_its_rows_and_types(batch: Batch, parts: int, number: int) -> None:
+    whole = TrainingBatch(batch, predict_neighbours(batch, np.arange(5)), num_tokens=0)
+    part = whole.part(number % parts, parts)
+    assert part.batch.type_index.shape[1] == part.batch.lengths.max()
+    assert np.unique(part.batch.type_index).tolist() == list(range(len(part.batch.type_char_ids)))
+    if number % parts >= len(batch.lengths):
+        assert (part.targets.forward == NO_TARGET).all() and (part.targets.backward == NO_TARGET).all()
 
 
 # -- packing ---------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from lowtide.model.char_cnn import SymbolEmbedding
 from lowtide.model.cloze import ClozeHead
 from lowtide.model.recurrence import first_rows
 from lowtide.text.batches import NO_TARGET, Batch, Targets, TrainingBatch, predict_neighbours
-from lowtide.training.learning import Networks, learn
+from lowtide.training.learning import Networks, learn, num_targets
 
 TYPES = 12
 CPU = torch.device("cpu")
@@ -154,6 +154,28 @@ def test_the_cloze_objective_tells_a_token_from_both_sides_of_it() -> None:
     for mine_, theirs in zip(cloze.parameters(), other.cloze.parameters(), strict=True):
         assert mine_.grad is not None and theirs.grad is not None
         torch.testing.assert_close(mine_.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("parts", [2, 5])
+@pytest.mark.parametrize("kind", ["full", "sampled", "cloze"])
+def test_the_parts_of_a_batch_add_up_to_it(kind: str, parts: int) -> None:
+    """Of five parts of three rows two have none."""
+    bilm, softmax = networks(sparse=kind == "sampled")
+    cloze = ClozeHead(bilm.config.lstm.state_width) if kind == "cloze" else None
+    whole = Networks(bilm, softmax, cloze)
+    batch = batch_of(bilm)
+    candidates = LogUniformSampler(TYPES, 5).candidates([0], device=CPU) if kind == "sampled" else None
+    nats = 0.0
+    sums: dict[str, Tensor] = {}
+    for number in range(parts):
+        one, part = copy.deepcopy(whole), batch.part(number, parts)
+        shares = (num_targets(one, part) / np.maximum(num_targets(one, batch), 1)).tolist()
+        nats += learn(one, part, candidates=candidates, carry=None, seed=0, shares=shares).nats
+        for name, gradient in gradients(one.bilm, one.softmax).items():
+            sums[name] = sums.get(name, torch.zeros(())) + gradient
+    assert nats == pytest.approx(learn(whole, batch, candidates=candidates, carry=None, seed=0).nats, rel=1e-6)
+    for name, gradient in gradients(bilm, softmax).items():
+        torch.testing.assert_close(sums[name], gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_tied_vectors_learn_from_input_and_output() -> None:

@@ -6,6 +6,7 @@ type. So the character network runs once per type and the recurrence once per to
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -144,6 +145,39 @@ class TrainingBatch:
     """What the backward direction reads, where that is not what the forward one reads."""
     goes_on: bool = False
     """Whether the first rows go on where those of the batch before ended."""
+
+    def part(self, number: int, parts: int) -> TrainingBatch:
+        """The rows that one of several processes learns from. What is counted stays that of all rows.
+
+        A part for which no row is left has the first one, and nothing to predict in it.
+        """
+        rows = rows_of_part(len(self.batch.lengths), number, parts)
+        steps = int(self.batch.lengths[rows].max())
+        sides = [self.batch] if self.backward is None else [self.batch, self.backward]
+        stacked = np.stack([side.type_index[rows, :steps] for side in sides])
+        types, index = np.unique(stacked, return_inverse=True)
+        char_ids, indices = self.batch.type_char_ids[types], index.reshape(stacked.shape)
+        taken = [
+            Batch(char_ids, own, side.starts[rows, :steps], side.lengths[rows])
+            for side, own in zip(sides, indices, strict=True)
+        ]
+        has_rows = number < len(self.batch.lengths)
+        forward, backward = (
+            np.where(has_rows, targets[rows, :steps], NO_TARGET)
+            for targets in (self.targets.forward, self.targets.backward)
+        )
+        return dataclasses.replace(
+            self, batch=taken[0], targets=Targets(forward, backward), backward=taken[1] if self.backward else None
+        )
+
+
+def rows_of_part(num_rows: int, number: int, parts: int) -> NDArray[np.int64]:
+    """Which rows of a batch one of several processes has: dealt out in turn, so long and short ones evenly.
+
+    The first one, where none is left.
+    """
+    rows = np.arange(number, num_rows, parts)
+    return rows if len(rows) else np.zeros(1, dtype=np.int64)
 
 
 _Row = list[NDArray[np.uint32]]

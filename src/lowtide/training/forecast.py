@@ -94,7 +94,8 @@ def probe(trainer: Trainer, *, seconds: float = PROBE_SECONDS) -> Probe:
     started = time.monotonic()
     rates: list[float] = []
     free_memory = FreeMemory()
-    while len(rates) < _LEAST_STEPS or time.monotonic() - started < seconds:
+    # several processes have several clocks, and go on together
+    while any(trainer.ranks.total(len(rates) < _LEAST_STEPS or time.monotonic() - started < seconds)):
         batch = next(batches)
         before = time.monotonic()
         trainer.step(batch)

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lowtide.embeddings.encoder import index_tensors
@@ -83,7 +84,13 @@ class _Predicted:
 
 
 def learn(
-    networks: Networks, batch: TrainingBatch, *, candidates: Candidates | None, carry: Carry | None, seed: int
+    networks: Networks,
+    batch: TrainingBatch,
+    *,
+    candidates: Candidates | None,
+    carry: Carry | None,
+    seed: int,
+    shares: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Learnt:
     """Leave the gradients of a batch in the parameters, where there are none yet.
 
@@ -93,6 +100,8 @@ def learn(
         candidates: of a sampled softmax; None: the full one.
         carry: the states to go on with; only its first rows, if there are fewer now.
         seed: of the dropout.
+        shares: how much the mean of each objective weighs, in the order of `num_targets`: less than 1 where the batch
+            is a part of another one.
     """
     bilm, softmax = networks.bilm, networks.softmax
     vectors = bilm.token_network(torch.from_numpy(batch.batch.type_char_ids).to(softmax.weight.device))
@@ -111,7 +120,7 @@ def learn(
     def go(direction: int) -> tuple[_Read, _Predicted]:
         leaf = vectors.detach().requires_grad_()
         read = _Read(leaf, *read_top(bilm, batch, direction, leaf, carry, generators[direction]))
-        return read, predict(read.top, read.targets, generators[direction], 0.5)
+        return read, predict(read.top, read.targets, generators[direction], shares[direction] / 2)
 
     (ahead, of_ahead), (back, of_back) = both(partial(go, 0), partial(go, 1))
     predicted = [of_ahead, of_back]
@@ -119,7 +128,7 @@ def learn(
         before, behind = (places.to(vectors.device) for places in _places_between(batch))
         states = [ahead.top[before].detach().requires_grad_(), back.top[behind].detach().requires_grad_()]
         joined = networks.cloze(*states)
-        predicted.append(predict(joined, ahead.targets[before], generators[2], 1.0))
+        predicted.append(predict(joined, ahead.targets[before], generators[2], shares[2]))
         joined.backward(predicted[2].d_states)
         for found, rows, state in zip((of_ahead, of_back), (before, behind), states, strict=True):
             assert state.grad is not None
@@ -133,7 +142,15 @@ def learn(
         for found in predicted:
             gradient = found.d_softmax[number]
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient  # it may be tied
-    return Learnt(float(of_ahead.nats + of_back.nats) / 2, Carry(ahead.after, back.after))
+    nats = shares[0] * of_ahead.nats + shares[1] * of_back.nats
+    return Learnt(float(nats) / 2, Carry(ahead.after, back.after))
+
+
+def num_targets(networks: Networks, batch: TrainingBatch) -> NDArray[np.int64]:
+    """(3,): what is to be predicted forward, backward, and from both sides."""
+    between = 0 if networks.cloze is None else len(_places_between(batch)[0])
+    ahead, back = (np.count_nonzero(t != NO_TARGET) for t in (batch.targets.forward, batch.targets.backward))
+    return np.array([ahead, back, between])
 
 
 def _one_after_another(first: Callable[[], Answer], second: Callable[[], Answer]) -> tuple[Answer, Answer]:

@@ -16,6 +16,7 @@ from lowtide.files import folder_size
 from lowtide.training import presets
 from lowtide.training.budget import Budget
 from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forecast, probe
+from lowtide.training.ranks import ALONE, Ranks
 from lowtide.training.reading import TrainingText
 from lowtide.training.settings import Objective, Settings, TrainableTrunk, versions
 from lowtide.training.trainer import Trainer
@@ -64,7 +65,7 @@ class TrainOptions:
             raise InputError(f"found {self.threads} threads, expected at least 1")
 
 
-def plan(text: TrainingText, options: TrainOptions, work: Path) -> tuple[Settings, Forecast]:
+def plan(text: TrainingText, options: TrainOptions, work: Path, ranks: Ranks = ALONE) -> tuple[Settings, Forecast]:
     """Settle everything before the first step, and say what it will cost.
 
     ``auto`` takes the largest preset that the corpus is large enough for; with a time, the largest
@@ -74,6 +75,7 @@ def plan(text: TrainingText, options: TrainOptions, work: Path) -> tuple[Setting
         text: ready to train on.
         options: what is decided already.
         work: a folder that exists.
+        ranks: the processes that will train together, and measure together.
     """
     names = [options.preset]
     if text.start is not None:
@@ -84,10 +86,11 @@ def plan(text: TrainingText, options: TrainOptions, work: Path) -> tuple[Setting
         names = presets.suited_presets(text.num_train_tokens)
     seconds = options.budget.seconds
     for name in names:
-        settings = settle(text, options, name)
-        trainer = Trainer(settings, text, work=work, log_path=work / "probe.jsonl")
+        settings = ranks.agree(dataclasses.replace(settle(text, options, name), num_processes=ranks.size))
+        trainer = Trainer(settings, text, work=work, log_path=work / "probe.jsonl", ranks=ranks)
         with settings.threads():
             measured = probe(trainer, seconds=PROBE_SECONDS if seconds is None else min(PROBE_SECONDS, seconds / 10))
+        measured = ranks.agree(measured)
         if seconds is not None:
             settings = _within(settings, measured, seconds)
         if settings.epochs >= 1 or seconds is None:

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from lowtide.config import from_json, to_json
 from lowtide.embeddings.calibration import LEAST_TOKENS, MAX_TOKENS, Calibration
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.language_model import unigram_perplexity
+from lowtide.errors import InputError
 from lowtide.files import read_json, write_json, write_text
 from lowtide.text.corpus import Lines
 from lowtide.text.tokenize import TokenizerName
@@ -24,6 +25,7 @@ from lowtide.training.folder import begin_work, has_begun, remove_work, reserved
 from lowtide.training.forecast import Forecast
 from lowtide.training.log import LOG, draw_log
 from lowtide.training.planning import TrainOptions, plan
+from lowtide.training.ranks import Ranks, opened
 from lowtide.training.reading import Inputs, TextOptions, TrainingText, open_text, read_text
 from lowtide.training.settings import Objective, Settings, TrainableTrunk
 from lowtide.training.trainer import Trainer
@@ -153,44 +155,80 @@ def run(
     resume: bool = False,
 ) -> Elmo:
     """`pretrain`, with its arguments in two groups."""
-    with reserved(out):
-        device = _train(texts, out, text_options, options, resume=resume)
-        remove_work(out)
+    with opened() as ranks, reserved(out) if ranks.is_first else nullcontext():
+        device = _train(texts, out, text_options, options, ranks, resume=resume)
+        ranks.meet()  # no process has the text open any more
+        if ranks.is_first:
+            remove_work(out)
     return Elmo.open(out, device=device)
 
 
 def _train(
-    texts: Sequence[str | Path], out: Path, text_options: TextOptions, options: TrainOptions, *, resume: bool
+    texts: Sequence[str | Path],
+    out: Path,
+    text_options: TextOptions,
+    options: TrainOptions,
+    ranks: Ranks,
+    *,
+    resume: bool,
 ) -> str:
     """Make the folder what it is to be; returns the device."""
     work = work_of(out)
     settings = _begun(out, options) if resume else None
     if settings is None:
-        begin_work(out)
+        if ranks.is_first:
+            begin_work(out)
         if resume:
             log.info("nothing to resume in %s: beginning", out)
-        text = read_text(texts, text_options, work / "text")
-        settings, told = plan(text, options, work)
+        text = _opened_by_all(ranks, lambda: read_text(texts, text_options, work / "text"), work / "text")
+        settings, told = plan(text, options, work, ranks)
         if text.num_truncated:
             log.info(
                 "cut         %s types are longer than 48 bytes; the rest of them is not read", f"{text.num_truncated:,}"
             )
         for line in told.lines():
             log.info("%s", line)
-        write_json(work / _FORECAST, {"seconds": told.seconds})
-        write_json(out / CONFIG, to_json(_model_config(settings, text)))
+        if ranks.is_first:
+            write_json(work / _FORECAST, {"seconds": told.seconds})
+            write_json(out / CONFIG, to_json(_model_config(settings, text)))
     else:
-        settings.warn_if_elsewhere()
-        text = open_text(work / "text")
-        text.prepared.verify()
-    trainer = Trainer(settings, text, work=work, log_path=out / LOG)
+        settings.warn_if_elsewhere(ranks.size)
+        text = _opened_by_all(ranks, lambda: _opened_again(work / "text"), work / "text")
+    if ranks.size > 1:
+        log.info("processes   %s, which divide the %s rows of a batch", ranks.size, settings.rows)
+    trainer = Trainer(settings, text, work=work, log_path=out / LOG, ranks=ranks)
     if resume and trainer.resume():
         log.info("going on from step %s", f"{trainer.position.step:,}")
-    watching = write_tensorboard(out, step=trainer.position.step) if options.tensorboard else nullcontext()
+    is_watched = options.tensorboard and ranks.is_first
+    watching = write_tensorboard(out, step=trainer.position.step) if is_watched else nullcontext()
     with settings.threads(), watching as watcher:
         trainer.train(watcher)
-        _finish(trainer, text, out)
-    return settings.device
+        if ranks.is_first:
+            _finish(trainer, text, out)
+        ranks.share(None)  # the others wait for it
+    return str(ranks.device(settings.device))
+
+
+def _opened_by_all(ranks: Ranks, read: Callable[[], TrainingText], folder: Path) -> TrainingText:
+    """The text that the first process has read, opened by every one.
+
+    Raises:
+        InputError: if a process cannot see it.
+    """
+    text = read() if ranks.is_first else None
+    ranks.share(None)  # the others wait for it
+    if text is None:
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not there: --out has to be a folder that the hosts of all processes share")
+        text = open_text(folder, is_spelled=True)
+    return text
+
+
+def _opened_again(folder: Path) -> TrainingText:
+    """The text of a training that goes on, as it was when it began."""
+    text = open_text(folder)
+    text.prepared.verify()
+    return text
 
 
 def forecast(texts: Sequence[str | Path], text_options: TextOptions, options: TrainOptions) -> Forecast:
@@ -201,9 +239,12 @@ def forecast(texts: Sequence[str | Path], text_options: TextOptions, options: Tr
         text_options: how the text is to be read.
         options: what is decided already.
     """
-    with tempfile.TemporaryDirectory(prefix="lowtide-") as folder:
-        text = read_text(texts, text_options, Path(folder) / "text")
-        return plan(text, options, Path(folder))[1]
+    with opened() as ranks, tempfile.TemporaryDirectory(prefix="lowtide-") as own:
+        folder = Path(ranks.share(own))
+        text = _opened_by_all(ranks, lambda: read_text(texts, text_options, folder / "text"), folder / "text")
+        told = plan(text, options, folder, ranks)[1]
+        ranks.meet()
+        return told
 
 
 def _begun(out: Path, options: TrainOptions) -> Settings | None:

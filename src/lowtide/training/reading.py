@@ -226,8 +226,8 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     return open_text(folder)
 
 
-def open_text(folder: Path) -> TrainingText:
-    """Open a text that `read_text` has laid down, and spell its types."""
+def open_text(folder: Path, *, is_spelled: bool = False) -> TrainingText:
+    """Open a text that `read_text` has laid down, and spell its types, unless another process has just done that."""
     prepared = PreparedCorpus(folder)
     notes = from_json(_Notes, read_json(folder / "notes.json"), where=str(folder / "notes.json"))
     vocabulary = Vocabulary.load(folder / VOCABULARY)
@@ -235,7 +235,8 @@ def open_text(folder: Path) -> TrainingText:
     characters = None if notes.is_alphabet else CharCNNConfig()
     if notes.start is not None:
         characters = notes.start.bilm.char_cnn
-    num_truncated = prepared.spell(spelling_for(vocabulary, characters), vocabulary)
+    spelling = spelling_for(vocabulary, characters)
+    num_truncated = 0 if is_spelled else prepared.spell(spelling, vocabulary)
     if (folder / "held_out.json").is_file():
         held_out = read_json(folder / "held_out.json")
     else:

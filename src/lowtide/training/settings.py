@@ -43,11 +43,14 @@ class Settings:
     num_train_tokens: int
     """Of one pass over the text."""
     num_threads: int
+    """Of every process."""
     versions: str
     """Of the libraries that decide how numbers are drawn and rounded."""
     device: str
     trunk: TrainableTrunk = "elmo"
     """``lstm``: plain states, one sentence a row; see `lowtide.training.presets.plain`."""
+    num_processes: int = 1
+    """Among which the rows of a batch are divided."""
     documents: bool = False
     """Whether the state is carried from sentence to sentence within a document."""
     objective: Objective = "lm"
@@ -107,8 +110,14 @@ class Settings:
         finally:
             torch.set_num_threads(before)
 
-    def warn_if_elsewhere(self) -> None:
+    def warn_if_elsewhere(self, num_processes: int) -> None:
         """Warn if this is not where the training began: resuming is exact only on the same ground."""
+        if self.num_processes != num_processes:
+            warnings.warn(
+                f"this training began in {self.num_processes} processes, here are {num_processes}: "
+                "it goes on, but its numbers are rounded in other places, and its dropout is another draw",
+                stacklevel=3,
+            )
         if self.versions != versions():
             warnings.warn(
                 f"this training began with {self.versions}, here is {versions()}: "

@@ -40,7 +40,7 @@ from lowtide.training.checkpoint import (
 )
 from lowtide.training.continuing import begin_at
 from lowtide.training.interrupts import interrupts_deferred
-from lowtide.training.learning import Networks, learn
+from lowtide.training.learning import Networks
 from lowtide.training.optimisation import (
     clip_gradients,
     make_optimizers,
@@ -48,8 +48,10 @@ from lowtide.training.optimisation import (
     restore_optimizers,
     set_rate,
 )
+from lowtide.training.ranks import ALONE, Ranks
 from lowtide.training.reading import TrainingText
 from lowtide.training.settings import Settings
+from lowtide.training.together import carry_of_all, carry_of_own, learn_together
 from lowtide.weights.native import load_tensors, save_tensors
 from lowtide.weights.stored import spelling_for
 
@@ -74,16 +76,27 @@ class Trainer:
         text: ready to train on; its held-out part chooses the best state.
         work: a folder for checkpoints.
         log_path: the log, one JSON object a line.
+        ranks: the processes that train together; the first one alone validates and writes.
+
+    Raises:
+        InputError: if there are more processes than rows, or a process has no GPU of its own.
     """
 
-    def __init__(self, settings: Settings, text: TrainingText, *, work: Path, log_path: Path) -> None:
-        self.settings = settings
+    def __init__(
+        self, settings: Settings, text: TrainingText, *, work: Path, log_path: Path, ranks: Ranks = ALONE
+    ) -> None:
+        if settings.rows < ranks.size:
+            raise InputError(
+                f"found {ranks.size} processes for the {settings.rows} rows of a batch: start at most {settings.rows}, "
+                "or take a larger preset"
+            )
+        self.settings, self.ranks = settings, ranks
         self.vocabulary = text.vocabulary
-        self._valid = text.valid
+        self._valid = text.valid if ranks.is_first else []
         self._tokenizer = open_tokenizer(text.counts.tokenizer)
         self._work, self._log_path = work, log_path
         self._watcher: Watcher | None = None
-        self._device = torch.device(settings.device)
+        self._device = ranks.device(settings.device)
         spelling = spelling_for(self.vocabulary, settings.bilm.char_cnn)
         kind: type[TrainingBatches] = SentenceBatches if settings.trunk == "lstm" else PackedBatches
         if settings.documents:
@@ -128,7 +141,7 @@ class Trainer:
         self._average = TailAverage({n: p for n, p in self._named_tensors().items() if p.requires_grad})
         self.position = Position()
         self._carry: Carry | None = None
-        """The states at the end of the last batch, if the next one goes on there."""
+        """The states of its own rows at the end of the last batch, if the next one goes on there."""
 
     def _begin_at_unigrams(self) -> None:
         """Begin as the unigram model: small weights, and the log of every frequency as bias.
@@ -191,7 +204,8 @@ class Trainer:
         settings, candidates = self.settings, None
         if self._sampler is not None:
             candidates = self._sampler.candidates([settings.seed, self.position.step], device=self._device)
-        learnt = learn(
+        learnt = learn_together(
+            self.ranks,
             self._networks,
             batch,
             candidates=candidates,
@@ -272,17 +286,19 @@ class Trainer:
                         self._validate(log_file, started, is_averaged=True)
                 free_memory.give_back()
                 pause = max(CHECKPOINT_SECONDS, save_cost / CHECKPOINT_SHARE)
-                if is_last or interrupted() or time.monotonic() - saved_at > pause:
+                is_due = is_last or (self.ranks.is_first and time.monotonic() - saved_at > pause)
+                stops, saves = self.ranks.total(interrupted(), interrupted() or is_due)
+                if saves:
                     before_save = time.monotonic()
                     self.save()
                     saved_at = time.monotonic()
                     save_cost = saved_at - before_save
-                if interrupted():
+                if stops:
                     raise KeyboardInterrupt
 
     @property
     def has_valid(self) -> bool:
-        """Whether any text is held out."""
+        """Whether this process has any text that is held out."""
         return bool(self._valid)
 
     def validate(self) -> Perplexity:
@@ -328,6 +344,8 @@ class Trainer:
         self.position = dataclasses.replace(self.position, loss_sum=0.0, loss_steps=0)
 
     def _log(self, file: IO[bytes], **values: float) -> None:
+        if not self.ranks.is_first:
+            return
         position = self.position
         entry = {
             "step": position.step,
@@ -375,17 +393,21 @@ class Trainer:
         return tensors
 
     def save(self) -> None:
-        """Lay the training down."""
+        """Lay the training down; the states of all rows, so that any number of processes can go on."""
+        carry = carry_of_all(self.ranks, self._carry)
+        if not self.ranks.is_first:
+            return
         tensors = self._named_tensors()
         tensors |= {f"average.{name}": t for name, t in self._average.tensors().items()}
         tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors(self._optimizers).items()}
-        tensors |= {f"carry.{name}": t for name, t in carry_tensors(self._carry).items()}
+        tensors |= {f"carry.{name}": t for name, t in carry_tensors(carry).items()}
         save_checkpoint(self._checkpoint, self.position, tensors)
 
     def resume(self) -> bool:
         """Go back to the last checkpoint, if there is one; cuts off what the log has beyond it."""
-        if not self._checkpoint.is_file():
-            self._log_path.unlink(missing_ok=True)  # written before the first checkpoint was whole
+        if not self.ranks.share(self._checkpoint.is_file()):
+            if self.ranks.is_first:
+                self._log_path.unlink(missing_ok=True)  # written before the first checkpoint was whole
             return False
         position, tensors = load_checkpoint(self._checkpoint)
         if self.settings.is_tied:
@@ -405,10 +427,11 @@ class Trainer:
         except RuntimeError:
             raise ModelError(f"{self._checkpoint} does not fit config.json: are they from the same training?") from None
         restore_optimizers(self._optimizers, parts["optimizer"])
-        self._carry = restore_carry(parts["carry"], self._device)
+        self._carry = carry_of_own(self.ranks, restore_carry(parts["carry"], self._device))
         self._average.restore(parts["average"], position.num_averaged)
-        with self._log_path.open("ab") as file:
-            file.truncate(min(position.log_bytes, file.tell()))  # beyond its end, it would be filled with zeros
+        if self.ranks.is_first:
+            with self._log_path.open("ab") as file:
+                file.truncate(min(position.log_bytes, file.tell()))  # beyond its end, it would be filled with zeros
         self.position = position
         return True
 
