@@ -73,8 +73,16 @@ def test_one_hot_and_layer_0_are_all_ones_for_one_word(told: tuple[Path, list[st
                 np.testing.assert_allclose(word["cosines"][rung], 1.0, atol=1e-5)
 
 
-def test_the_missing_shipped_model_is_said_in_one_line(told: tuple[Path, list[str]]) -> None:
-    assert [line for line in told[1] if "No en model ships" in line]
+def test_a_missing_shipped_model_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "shipped_model", lambda name: None)
+    lines: list[str] = []
+    assert demo._ready("en", "en", lines.append) is None
+    assert len(lines) == 1 and "No en model ships" in lines[0]
+
+
+def test_the_shipped_model_answers_before_anything_is_trained(told: tuple[Path, list[str]]) -> None:
+    found = json.loads((told[0] / "report.json").read_text(encoding="utf-8"))["shipped"]
+    assert found and "surroundings" in found[0]["cosines"]
 
 
 def test_three_commands_to_paste_name_the_models_that_were_made(told: tuple[Path, list[str]]) -> None:

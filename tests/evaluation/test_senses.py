@@ -111,7 +111,7 @@ def test_no_other_threshold_is_better(rows: list[tuple[int, bool]]) -> None:
 
 def test_every_layer_of_a_language_model_is_looked_at(elmo: Elmo, train: Path, tmp_path: Path) -> None:
     test = write_uses(tmp_path / "test.tsv", [("wet", "water")])
-    assert list(measure_senses(elmo, train, test).chosen_from) == ["0", "1", "2", "mix", "context"]
+    assert list(measure_senses(elmo, train, test).chosen_from) == ["0", "1", "2", "mix", "context", "surroundings"]
 
 
 def test_uses_without_a_test_are_refused(topical: Word2Vec, train: Path) -> None:

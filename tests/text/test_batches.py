@@ -229,7 +229,9 @@ def test_parts_have_the_rows_of_a_batch_in_turn(ahead: Batch, back: Batch, parts
     steps = min(ahead.type_index.shape[1], back.type_index.shape[1])
     lengths = np.minimum(ahead.lengths[:rows], steps)
     forward, backward = (
-        Batch(np.arange(5, dtype=np.int32)[:, None], side.type_index[:rows, :steps], side.starts[:rows, :steps], lengths)
+        Batch(
+            np.arange(5, dtype=np.int32)[:, None], side.type_index[:rows, :steps], side.starts[:rows, :steps], lengths
+        )
         for side in (ahead, back)
     )
     targets = Targets(

@@ -297,7 +297,7 @@ class Elmo(CutsText):
             InputError: if there is no such choice.
             ModelError: if the model has no calibration and one is asked for.
         """
-        if layers in (CONTEXT, SURROUNDINGS) and not isinstance(self._stored.bilm, BiLM):
+        if layers in (CONTEXT, SURROUNDINGS) and not self.has_context:
             raise InputError(f"layers={layers!r} wants two directions that never meet, and in this model they do")
         reduction = choose_layers(layers, self.num_layers, mix)
         if layers == SURROUNDINGS:
@@ -309,6 +309,16 @@ class Elmo(CutsText):
         if self.calibration is None:
             raise ModelError(f"{self._stored.path} has no calibration: {self._how_to_calibrate()}")
         return calibrated_first(layers, reduction, self.calibration)
+
+    @property
+    def has_context(self) -> bool:
+        """Whether there is a ``context``: two directions that never meet."""
+        return isinstance(self._stored.bilm, BiLM)
+
+    @property
+    def has_surroundings(self) -> bool:
+        """Whether there are ``surroundings``: two directions that never meet, and a vocabulary with its counts."""
+        return self.has_context and self._stored.words is not None
 
     def width_of(self, layers: str | int) -> int:
         """The width of what is made of the layers: that of a layer, but for ``surroundings``."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.inputs import MarkedSentence, parse_marked
+from lowtide.embeddings.layers import SURROUNDINGS
 from lowtide.errors import InputError
 from lowtide.messages import UI, say
 from lowtide.text.tokenize import Sentence
@@ -33,17 +34,22 @@ class Comparison:
     """(words, words), of the mean of all layers."""
     is_calibrated: bool = False
     """Whether every layer was calibrated."""
+    surroundings: Matrix | None = None
+    """(words, words), of what stands around each word, and not of the word; None where a model cannot tell."""
 
     def matrices(self) -> dict[str, Matrix]:
         """All of them, by name, from the lowest rung up."""
         named = {f"layer {number}": matrix for number, matrix in enumerate(self.layers)}
-        return {"one-hot": self.one_hot, **named, "mix": self.mix}
+        around = {} if self.surroundings is None else {SURROUNDINGS: self.surroundings}
+        return {"one-hot": self.one_hot, **named, "mix": self.mix, **around}
 
 
 def layer_name(name: str, ui: UI | None = None) -> str:
     """What one of the `Comparison.matrices` is, said in a language; None: the one that was chosen."""
     if name == "mix":
         return say("mix: the mean of all layers", ui)
+    if name == SURROUNDINGS:
+        return say("surroundings: what stands around the word", ui)
     if name == "one-hot":
         return say("one-hot: the word itself", ui)
     number = name.removeprefix("layer ")
@@ -74,7 +80,13 @@ def compare(elmo: Elmo, sentences: Sequence[str | Sentence], *, calibrated: bool
         layers=[cosines(vectors[:, layer]) for layer in range(vectors.shape[1])],
         mix=cosines(vectors.mean(axis=1)),
         is_calibrated=calibrated,
+        surroundings=_surroundings(elmo, marked, calibrated) if elmo.has_surroundings else None,
     )
+
+
+def _surroundings(elmo: Elmo, marked: Sequence[MarkedSentence], calibrated: bool) -> Matrix:
+    vectors = elmo.embed_iter((m.tokens for m in marked), layers=SURROUNDINGS, calibrated=calibrated)
+    return cosines(np.stack([v[m.first : m.last].mean(axis=0) for v, m in zip(vectors, marked, strict=True)]))
 
 
 def marked_vectors(elmo: Elmo, marked: Sequence[MarkedSentence], *, calibrated: bool = False) -> Vectors:

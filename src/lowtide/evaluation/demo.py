@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lowtide.amounts import format_seconds
 from lowtide.embeddings.language_model import Guess
+from lowtide.embeddings.layers import SURROUNDINGS
 from lowtide.embeddings.loading import load, shipped_model
 from lowtide.errors import InputError
 from lowtide.evaluation import demo_text
@@ -82,7 +83,10 @@ def _ready(language: Language, ui: UI, say_line: Callable[[str], None]) -> Compa
             "   " + say("No {language} model ships with this version yet: this part is skipped.", ui, language=language)
         )
         return None
-    found = compare(load(folder, device="cpu"), OWN_SENTENCES[language])
+    between = "" if language == "zh" else " "  # its model reads characters
+    sentences = [between.join(sentence) for sentence in OWN_SENTENCES[language]]
+    elmo = load(folder, device="cpu")
+    found = compare(elmo, sentences, calibrated=elmo.calibration is not None)
     _say_matrix(found, ui, say_line)
     return found
 
@@ -150,9 +154,9 @@ def _say_matrix(found: Comparison, ui: UI, say_line: Callable[[str], None]) -> N
         unseen = "" if found.is_known[number - 1] else " " + say("(not in the vocabulary)", ui)
         before, after = sentence.tokens[: sentence.first], sentence.tokens[sentence.last :]
         say_line(f"      {number}  {' '.join(before)} [{sentence.word}]{unseen} {' '.join(after)}")
-    top = list(found.matrices())[-2]
-    for name in ("layer 0", top):
-        rows = "   ".join(" ".join(f"{value:.2f}" for value in row) for row in found.matrices()[name])
+    matrices = found.matrices()
+    for name in ("layer 0", f"layer {len(found.layers) - 1}", *([SURROUNDINGS] if SURROUNDINGS in matrices else [])):
+        rows = "   ".join(" ".join(f"{value:.2f}" for value in row) for row in matrices[name])
         say_line(f"      {layer_name(name, ui)}    {rows}")
 
 

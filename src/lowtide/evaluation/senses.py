@@ -249,8 +249,12 @@ def _views_of(model: Elmo | TypeEmbedding, sentences: Sequence[MarkedSentence], 
 def _names(model: Elmo | TypeEmbedding) -> list[str]:
     if isinstance(model, TypeEmbedding):
         return ["0", "context"]
-    names = [*map(str, range(model.num_layers)), "mix", *_AROUND]
+    names = [*map(str, range(model.num_layers)), "mix", *_around(model)]
     return names if model.calibration is None else [*names, *(f"{name}, calibrated" for name in names)]
+
+
+def _around(model: Elmo) -> Sequence[str]:
+    return _AROUND if model.has_surroundings else [CONTEXT] if model.has_context else []
 
 
 def _call_of(name: str) -> tuple[str, bool]:

@@ -1,0 +1,51 @@
+"""The models that come with the package."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import lowtide
+from lowtide.embeddings.loading import shipped_model
+from lowtide.evaluation.comparison import compare
+
+BANKS = [
+    "We sat on the [bank] of the river and watched the boats go by.",
+    "Willows grew along the muddy [bank] where the stream turned south.",
+    "She went to the [bank] to borrow money for a new house.",
+    "The [bank] raised its interest rates and closed two hundred accounts.",
+]
+
+
+@pytest.fixture(scope="module")
+def en() -> lowtide.Elmo:
+    return lowtide.load("en", device="cpu")
+
+
+def test_it_is_small_and_its_files_are_whole(en: lowtide.Elmo) -> None:
+    folder = shipped_model("en")
+    assert folder is not None
+    assert (folder / "model.safetensors").stat().st_size < 16e6
+    assert (folder / "softmax.safetensors").stat().st_size < 8e6
+    assert "perplexity" in (folder / "README.md").read_text(encoding="utf-8")
+    assert en.calibration is not None
+
+
+def test_the_bank_of_a_river_is_told_from_one_with_money(en: lowtide.Elmo) -> None:
+    found = compare(en, BANKS, calibrated=True).surroundings
+    assert found is not None
+    across = found[:2, 2:]
+    assert min(found[0, 1], found[2, 3]) > across.max()
+
+
+def test_it_expects_what_people_would(en: lowtide.Elmo) -> None:
+    places = en.language_model().guesses(["She sat down on the"], top=20)[0]
+    assert {"table", "floor", "bed", "ground"} & {guess.type for guess in places[-1].from_left}
+    assert "the" in {guess.type for guess in places[5].from_left}
+    told = en.language_model().perplexity(["He was born in London in 1820 and died there in 1890."])
+    assert told.mean < 200
+
+
+def test_lower_case_text_is_known_too(en: lowtide.Elmo) -> None:
+    one, other = en.embed(["The men walked down the street.", "the men walked down the street."])
+    assert np.corrcoef(one[3], other[3])[0, 1] > 0.8
