@@ -73,7 +73,7 @@ def test_a_layer_that_is_not_there_is_refused_with_those_that_are(number: str | 
     ("choice", "says"),
     [
         ("tops", r"unknown choice of layers 'tops'\. Did you mean 'top'\?"),
-        ("", r"Known: mix, all, top, average, sum, context, 0 to 2"),
+        ("", r"Known: mix, all, top, average, sum, context, surroundings, 0 to 2"),
         (1.5, r"unknown choice of layers 1\.5"),
         (None, r"unknown choice of layers None"),
     ],
