@@ -1,0 +1,1 @@
+"""Heads over any embedding: their layers are mixed with scalars that are learned with the task."""
