@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
@@ -52,7 +53,8 @@ def may_follow(before: str | None, after: str | None, scheme: Scheme) -> bool:
 def first_break(tags: Sequence[str], scheme: Scheme) -> int | None:
     """The first place where a sentence is not legal; the number of tokens stands for its end."""
     around = [None, *tags, None]
-    return next((place for place in range(len(tags) + 1) if not may_follow(*around[place : place + 2], scheme)), None)
+    breaks = (n for n, (here, next_) in enumerate(itertools.pairwise(around)) if not may_follow(here, next_, scheme))
+    return next(breaks, None)
 
 
 def find_scheme(sentences: Iterable[TaggedSentence]) -> Scheme | None:
@@ -108,7 +110,7 @@ def _what_breaks(sentence: TaggedSentence, scheme: Scheme) -> str:
 def write_spans(spans: Iterable[Span], num_tokens: int, scheme: Scheme) -> list[str]:
     """The tags of spans that do not meet."""
     tags = ["O"] * num_tokens
-    begin, inside, *ends = _LETTERS[scheme]
+    begin, inside, *ends = list(_LETTERS[scheme])
     stop_before, type_before = -1, ""
     for type_, start, stop in sorted(spans, key=lambda span: span.start):
         letters = [inside] * (stop - start)
