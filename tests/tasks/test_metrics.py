@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowtide.errors import InputError, ShapeError
-from lowtide.tasks.metrics import accuracy, confusions, label_rates, macro_f1, span_f1, span_rates, spearman
+from lowtide.tasks.metrics import (
+    accuracy,
+    best_threshold,
+    confusions,
+    label_rates,
+    macro_f1,
+    span_f1,
+    span_rates,
+    spearman,
+)
 
 GOLD = [["B-X", "I-X", "O", "B-Y"], ["O", "B-X"]]
 FOUND = [["B-X", "I-X", "I-Y", "B-Y"], ["B-X", "I-X"]]
@@ -60,6 +69,15 @@ def test_spearman_is_the_correlation_of_ranks(rows: list[tuple[int, int]]) -> No
     with np.errstate(invalid="ignore"):
         expected = float(np.nan_to_num(np.corrcoef(ranks(first), ranks(second))[0, 1]))
     assert spearman(first, second) == pytest.approx(expected, abs=1e-12)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=1, max_size=30))
+def test_no_other_threshold_is_better(rows: list[tuple[int, bool]]) -> None:
+    cosines, labels = np.array([c / 4 for c, _ in rows]), np.array([label for _, label in rows])
+    threshold, accuracy = best_threshold(cosines, labels)
+    assert accuracy == np.mean((cosines > threshold) == labels)
+    assert accuracy == max(np.mean((cosines > other) == labels) for other in [-2, *(np.arange(-9, 10) / 8)])
 
 
 def test_answers_have_to_be_as_many_as_questions() -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lowtide.errors import InputError, ShapeError
 from lowtide.tasks.spans import spans_of
@@ -136,6 +136,29 @@ def confusions(gold: Sequence[str], predicted: Sequence[str]) -> list[tuple[str,
     _same_length(gold, predicted)
     counts = Counter((a, b) for a, b in zip(gold, predicted, strict=True) if a != b)
     return [(a, b, count) for (a, b), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def best_threshold(cosines: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
+    """The threshold above which two texts, or two uses of a word, are best called the same.
+
+    Args:
+        cosines: (pairs,)
+        labels: (pairs,): whether they are the same.
+
+    Returns:
+        The threshold, and the accuracy that it has.
+    """
+    found, is_same = np.asarray(cosines, np.float64), np.asarray(labels, np.bool_)
+    order = np.argsort(found, kind="stable")
+    ordered, is_same = found[order], is_same[order]
+    # right with a threshold before place k: what differs below it, and what is the same from there on
+    right = np.concatenate([[0], np.cumsum(~is_same)]) + np.concatenate([np.cumsum(is_same[::-1])[::-1], [0]])
+    bounds = np.concatenate([[-np.inf], ordered, [np.inf]])
+    can_part = bounds[1:] > bounds[:-1]  # pairs with one cosine stand on one side
+    place = int(np.argmax(np.where(can_part, right, -1)))
+    low, high = bounds[place], bounds[place + 1]
+    threshold = np.clip((max(low, -2.0) + min(high, 2.0)) / 2, -2.0, 2.0)
+    return float(threshold), float(right[place] / max(1, len(is_same)))
 
 
 def _same_length(gold: Sequence[Any], predicted: Sequence[Any]) -> None:
