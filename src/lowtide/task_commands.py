@@ -225,7 +225,7 @@ def matcher(
     as_json: AsJson = False,
     ui: Ui = "en",
 ) -> None:
-    """What two texts are to each other. Files: TSV (label or score, two texts; a first line names them), CSV, JSON lines."""
+    """What two texts are to each other. Files: TSV, CSV (a first line names the columns), JSON lines."""
     from lowtide.tasks import Matcher, MatcherOptions
 
     options = MatcherOptions(

@@ -101,7 +101,9 @@ class CRF(nn.Module):
     def log_partition(self, emissions: Tensor, lengths: Tensor) -> Tensor:
         """Log Z, the sum over all paths: (batch, tokens, tags) and (batch,) to (batch,)."""
         self._check(emissions, lengths)
-        found: Tensor = LogPartition.apply(emissions, *self.scores, lengths)
+        found: Tensor = LogPartition.apply(  # type: ignore[no-untyped-call]  # torch does not type it
+            emissions, *self.scores, lengths
+        )
         return found
 
     def path_scores(self, emissions: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:

@@ -96,6 +96,7 @@ class Problem(ABC):
     def groups(self, options: FitOptions) -> list[dict[str, Any]]:
         """What else is learned, for the optimiser: ``params`` and ``lr``."""
 
+    @abstractmethod
     def begin_epoch(self, epoch: int) -> None:
         """Called before every epoch, from 0 on."""
 

@@ -28,7 +28,7 @@ class TaggerHead(Head):
         self.crf = CRF(legal)
 
     def emissions(self, batch: Batch) -> Tensor:
-        """(sentences, tokens, tags)"""
+        """One score a token and tag: (sentences, tokens, tags)."""
         scores: Tensor = self.emit(self.tokens(batch))
         return scores
 
@@ -53,7 +53,7 @@ class ClassifierHead(Head):
         self.score = nn.Linear(_pooled_width(tokens.width, options.pool), num_labels)
 
     def forward(self, batch: Batch) -> Tensor:
-        """(sentences, labels)"""
+        """One score a text and label: (sentences, labels)."""
         scores: Tensor = self.score(pool_tokens(self.tokens(batch), batch.lengths, self._pool))
         return scores
 
@@ -90,7 +90,7 @@ class MatcherHead(Head):
             self.project = nn.Linear(width, options.state_width)
 
     def vectors(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """u and v, (pairs, width) each: the first half of the batch, and the second."""
+        """U and v, (pairs, width) each: the first half of the batch, and the second."""
         pooled = pool_tokens(self.tokens(batch), batch.lengths, self._pool)
         if self._objective != "classify":
             pooled = functional.normalize(self.project(pooled), dim=-1)

@@ -89,8 +89,8 @@ class MatcherOptions(HeadOptions):
 
     pool: Pooling = "both"
     objective: Objective = "classify"
-    """``classify``: a label from [u, v, |u - v|, u * v]. ``cosine``: a score from the cosine of u and v. ``contrastive``:
-    two labels, from how far u and v are apart."""
+    """``classify``: a label from [u, v, |u - v|, u * v]. ``cosine``: a score from the cosine of u and v.
+    ``contrastive``: two labels, from how far u and v are apart."""
     same_label: str = "1"
     """Of ``contrastive``: the label of texts that belong together."""
     margin: float = 1.0

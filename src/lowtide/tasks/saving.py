@@ -159,8 +159,8 @@ def load(
     for number, (embedding, record) in enumerate(zip(opened, config.embeddings, strict=True)):
         if embedding.checksum != record.checksum:
             raise ModelError(
-                f"{folder} was learned on an embedding with the checksum {record.checksum[:12]}, embedding {number} has "
-                f"{embedding.checksum[:12]}: give the one it was learned on (embeddings=, --embedding)"
+                f"{folder} was learned on an embedding with the checksum {record.checksum[:12]}, embedding {number} "
+                f"has {embedding.checksum[:12]}: give the one it was learned on (embeddings=, --embedding)"
             )
     kind, options = KINDS[config.kind]
     task = kind(opened, from_json(options, config.head, where=f"{folder / CONFIG}: head"), device=device)

@@ -1,8 +1,8 @@
 """The states of frozen embeddings, computed once: a float16 file on disk, so that an epoch costs only the head.
 
 A store is a folder of vectors as `lowtide embed` writes it (``.mmap``), all layers of all tokens, named by what decides
-its numbers: the checksum of the embedding, and the tokens. Whoever finds it there does not compute it again. float16 has
-eleven bits: a state is off by 5e-4 of itself at most.
+its numbers: the checksum of the embedding, and the tokens. Whoever finds it there does not compute it again. float16
+has eleven bits: a state is off by 5e-4 of itself at most.
 """
 
 from __future__ import annotations

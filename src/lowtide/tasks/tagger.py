@@ -27,7 +27,6 @@ from lowtide.tasks.schemes import Scheme, check_scheme, convert, find_scheme, wr
 from lowtide.tasks.spans import Span, spans_of
 from lowtide.tasks.task import Task, require_labels
 from lowtide.tasks.token_network import TokenNetwork
-from lowtide.text.tokenize import Sentence
 
 Tags = list[str]
 Examples = tuple[Texts, Sequence[Sequence[str]]]

@@ -48,7 +48,7 @@ class Network(nn.Module):
 
     def encoder(self, number: int) -> nn.Module | None:
         """That of an embedding, if it learns."""
-        return self.encoders[str(number)] if str(number) in self.encoders else None
+        return dict(self.encoders.items()).get(str(number))
 
 
 class Task(ABC, Generic[Example, Answer]):
