@@ -52,7 +52,7 @@ def test_an_example_is_short(example: Path) -> None:
 
 def test_the_map_of_the_house_names_what_is_there() -> None:
     text = (_ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:text|model|embeddings|training|weights|pictures)/[a-z_]+\.py)`", text)
+    named = re.findall(r"`((?:text|model|embeddings|training|tasks|weights|pictures)/[a-z_]+\.py)`", text)
     missing = [name for name in named if not (_ROOT / "src" / "lowtide" / name).is_file()]
     assert named and not missing
 
