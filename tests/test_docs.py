@@ -59,7 +59,14 @@ def test_the_map_of_the_house_names_what_is_there() -> None:
 
 _PAGES = [
     *("README.md", "README.zh-CN.md", "benchmarks/README.md"),
-    *("docs/method.md", "docs/architecture.md", "docs/published.md", "docs/onnx.md", "docs/embedding.md"),
+    *(
+        "docs/method.md",
+        "docs/architecture.md",
+        "docs/published.md",
+        "docs/onnx.md",
+        "docs/embedding.md",
+        "docs/tasks.md",
+    ),
 ]
 
 
