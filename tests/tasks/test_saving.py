@@ -11,7 +11,7 @@ from lowtide.embeddings import Elmo
 from lowtide.embeddings.one_hot import OneHot
 from lowtide.embeddings.type_vectors import type_config
 from lowtide.errors import ConfigError, InputError, MissingPathError, ModelError
-from lowtide.tasks import Classifier, FineTuning, FitOptions, Matcher, MatcherOptions, Tagger, TaggerOptions, load, save
+from lowtide.tasks import Classifier, FineTuning, FitOptions, Matcher, MatcherOptions, Tagger, TaggerOptions, load
 from lowtide.text.tokenize import make_tokenizer
 from lowtide.text.vocabulary import SPECIALS, Vocabulary
 from stand_ins import LABELS, SENTENCES, TAGS, WORDS, Rung
@@ -29,7 +29,7 @@ def one_hot() -> OneHot:
 @pytest.fixture
 def saved(elmo: Elmo, tmp_path: Path) -> Path:
     tagger = Tagger(elmo, TaggerOptions(state_width=3, char_filters=2), device="cpu")
-    save(tagger.fit(SENTENCES, TAGS, valid=(SENTENCES, TAGS), options=ONCE), tmp_path / "task")
+    tagger.fit(SENTENCES, TAGS, valid=(SENTENCES, TAGS), options=ONCE).save(tmp_path / "task")
     return tmp_path / "task"
 
 
@@ -61,8 +61,8 @@ def test_several_embeddings_and_every_kind_of_task_come_back(elmo: Elmo, one_hot
     pairs = [(sentence, SENTENCES[0]) for sentence in SENTENCES]
     scores = [1.0, 2.0, 3.0, 4.0, 5.0, 1.5]
     matcher = Matcher(one_hot, MatcherOptions(objective="cosine"), device="cpu").fit(pairs, scores, options=ONCE)
-    save(classifier, tmp_path / "classifier")
-    save(matcher, tmp_path / "matcher")
+    classifier.save(tmp_path / "classifier")
+    matcher.save(tmp_path / "matcher")
     assert (tmp_path / "classifier" / "embedding-1" / "config.json").is_file()
     opened = load(tmp_path / "classifier", device="cpu")
     assert isinstance(opened, Classifier)
@@ -75,7 +75,7 @@ def test_several_embeddings_and_every_kind_of_task_come_back(elmo: Elmo, one_hot
 def test_an_encoder_that_learned_comes_back(elmo: Elmo, tmp_path: Path) -> None:
     options = FitOptions(epochs=3, fine_tuning=FineTuning(learning_rate=0.01))
     tagger = Tagger(elmo, TaggerOptions(state_width=3), device="cpu").fit(SENTENCES, TAGS, options=options)
-    save(tagger, tmp_path / "task")
+    tagger.save(tmp_path / "task")
     opened = load(tmp_path / "task", device="cpu")
     assert isinstance(opened, Tagger)
     for found, expected in zip(opened.marginals(SENTENCES), tagger.marginals(SENTENCES), strict=True):
@@ -116,4 +116,4 @@ def test_what_is_no_task_is_refused(saved: Path, tmp_path: Path, elmo: Elmo) -> 
 def test_a_folder_of_something_else_is_not_written_over(elmo: Elmo) -> None:
     tagger = Tagger(Rung()).fit(SENTENCES, TAGS, options=ONCE)
     with pytest.raises(InputError, match="holds something else, and no task"):
-        save(tagger, elmo.stored.path)
+        tagger.save(elmo.stored.path)

@@ -2,6 +2,7 @@
 
 from lowtide.tasks.classifier import Classifier
 from lowtide.tasks.columns import ColumnOptions
+from lowtide.tasks.loading import load
 from lowtide.tasks.matcher import Matcher
 from lowtide.tasks.options import (
     ClassifierOptions,
@@ -13,7 +14,6 @@ from lowtide.tasks.options import (
 )
 from lowtide.tasks.reports import Evaluation
 from lowtide.tasks.rows import RowOptions
-from lowtide.tasks.saving import load, save
 from lowtide.tasks.tagger import Tagger
 
 __all__ = [
@@ -30,5 +30,4 @@ __all__ = [
     "Tagger",
     "TaggerOptions",
     "load",
-    "save",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lowtide.amounts import format_seconds
 from lowtide.tasks.fitting import MixState
-from lowtide.tasks.task import Task
+
+if TYPE_CHECKING:
+    from lowtide.tasks.task import Task
 
 _MOST_LABELS = 30
 

@@ -152,10 +152,11 @@ class Classifier(Task[LabelledText, str]):
         self._warn_of_unknown([(str(e.place), e.label) for e in examples if e.label not in self.labels])
         return judge_labels([example.label for example in examples], answers)
 
-    def _settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
+        """What was found out in fitting, beside the labels."""
         return {}
 
-    def _restore(self, settings: dict[str, Any]) -> None:
+    def restore(self, settings: dict[str, Any]) -> None:
         """There is nothing beside the labels."""
 
 

@@ -229,9 +229,11 @@ class Matcher(Task[LabelledPair, Answer]):
         told = answers if not answers or isinstance(answers[0], str) else list(self._labelled(answers))
         return judge_labels([str(example.answer) for example in examples], [str(answer) for answer in told])
 
-    def _settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
+        """What was found out in fitting, beside the labels."""
         return {"lowest": self.lowest, "highest": self.highest, "threshold": self.threshold}
 
-    def _restore(self, settings: dict[str, Any]) -> None:
+    def restore(self, settings: dict[str, Any]) -> None:
+        """Take back what `settings` gave."""
         self.lowest, self.highest = float(settings["lowest"]), float(settings["highest"])
         self.threshold = float(settings["threshold"])

@@ -20,7 +20,6 @@ from lowtide.messages import say
 from lowtide.tasks.fitting import MixState
 from lowtide.tasks.options import FitOptions
 from lowtide.tasks.reports import Evaluation
-from lowtide.tasks.saving import save
 from lowtide.tasks.task import Task
 
 STORE = "work"
@@ -163,7 +162,7 @@ def fit_seeds(
             found = task.evaluate_file(files.test, **how)
             if told is not None:
                 told(task, found)
-        save(task, out if len(seeds) == 1 else out / f"seed-{seed}")
+        task.save(out if len(seeds) == 1 else out / f"seed-{seed}")
         learned.append(task)
     remove(store)
     report = _report(seeds, learned)

@@ -196,6 +196,10 @@ class Tagger(Task[TaggedSentence, Tags]):
             spans = [Span(type_, 0, length) for type_ in types for length in (1, 3)]
             self.labels = ["O", *(tag for span in spans for tag in write_spans([span], span.stop, _OWN))]
 
+    def _check_valid(self, examples: Sequence[TaggedSentence]) -> None:
+        if self.scheme is not None:
+            find_scheme(examples)
+
     def _make_head(self, tokens: TokenNetwork) -> Head:
         return TaggerHead(tokens, Legal.of(self.labels, None if self.scheme is None else _OWN))
 
@@ -243,8 +247,10 @@ class Tagger(Task[TaggedSentence, Tags]):
         )
         return judge_spans(plain, [convert(tags, self.scheme, "IOB2") for tags in answers])
 
-    def _settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
+        """What was found out in fitting, beside the labels."""
         return {"scheme": self.scheme}
 
-    def _restore(self, settings: dict[str, Any]) -> None:
+    def restore(self, settings: dict[str, Any]) -> None:
+        """Take back what `settings` gave."""
         self.scheme = settings["scheme"]

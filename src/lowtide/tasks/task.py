@@ -27,6 +27,7 @@ from lowtide.tasks.heads import Head
 from lowtide.tasks.inputs import Inputs, make_sources
 from lowtide.tasks.options import FitOptions, HeadOptions
 from lowtide.tasks.reports import Evaluation
+from lowtide.tasks.saving import save
 from lowtide.tasks.state_store import TOKENS_AT_ONCE
 from lowtide.tasks.token_network import TokenNetwork, spelling_of
 from lowtide.text.tokenize import Sentence, Tokenizer
@@ -118,12 +119,15 @@ class Task(ABC, Generic[Example, Answer]):
         """How good answers are."""
 
     @abstractmethod
-    def _settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """What was found out in fitting, beside the labels; for `config.json`."""
 
     @abstractmethod
-    def _restore(self, settings: dict[str, Any]) -> None:
-        """Take back what `_settings` gave."""
+    def restore(self, settings: dict[str, Any]) -> None:
+        """Take back what `settings` gave."""
+
+    def _check_valid(self, examples: Sequence[Example]) -> None:
+        """Refuse validation examples that cannot be judged, before anything is learned."""
 
     def _settle(self, examples: Sequence[Example], answers: Sequence[Answer]) -> None:
         """Decide, after a fit, what is chosen on the validation examples."""
@@ -178,6 +182,15 @@ class Task(ABC, Generic[Example, Answer]):
         """A text as its tokens; tokens stay as they are."""
         return as_sentence(text, self.tokenizer) if isinstance(text, str) else list(text)
 
+    def save(self, folder: str | Path) -> None:
+        """Write a folder that `lowtide.tasks.load` opens, in a new process and without training data.
+
+        Raises:
+            InputError: if nothing has been learned, or the folder holds something else.
+            WriteError: if it cannot be written.
+        """
+        save(self, folder)
+
     # -- fitting ---------------------------------------------------------------------------------
 
     def _fit(
@@ -197,9 +210,11 @@ class Task(ABC, Generic[Example, Answer]):
         """
         self.fit_options = options or FitOptions()
         self._learn_labels(examples)
+        if valid:
+            self._check_valid(valid)
         self.num_train = len(examples)
         with ExitStack() as files, seeded(self.fit_options.seed):
-            self._network = self._make_network(self.fit_options)
+            self.build()
             if store is None:
                 store = files.enter_context(tempfile.TemporaryDirectory(prefix="lowtide-"))
             problem = _TaskProblem(self, examples, valid, Path(store), files)
@@ -208,8 +223,9 @@ class Task(ABC, Generic[Example, Answer]):
                 self._settle(valid, problem.answers())
                 self.scores["valid"] = self._judge(valid, problem.answers())
 
-    def _make_network(self, options: FitOptions) -> Network:
-        is_tuned = options.fine_tuning is not None
+    def build(self) -> None:
+        """Make the network, with random weights, as options and labels want it; nobody outside the package needs it."""
+        is_tuned = self.fit_options.fine_tuning is not None
         encoders: list[nn.Module | None] = [
             copy.deepcopy(cast(Encodes, embedding).encoder()) if is_tuned and _can_learn(embedding) else None
             for embedding in self.embeddings
@@ -217,7 +233,7 @@ class Task(ABC, Generic[Example, Answer]):
         if is_tuned and not any(encoders) and not any(isinstance(e, TypeEmbedding) for e in self.embeddings):
             raise InputError("no embedding of this task can be trained further: leave fine_tuning out")
         head = self._make_head(TokenNetwork(self.embeddings, self.head_options, is_tuned=is_tuned))
-        return Network(head, encoders).to(self.device).eval()
+        self._network = Network(head, encoders).to(self.device).eval()
 
     def inputs(
         self, sentences: Sequence[Sentence], *, store: Path | None = None, files: ExitStack | None = None
