@@ -52,14 +52,21 @@ def test_an_example_is_short(example: Path) -> None:
 
 def test_the_map_of_the_house_names_what_is_there() -> None:
     text = (_ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:text|model|embeddings|training|weights|pictures)/[a-z_]+\.py)`", text)
+    named = re.findall(r"`((?:text|model|embeddings|training|tasks|weights|pictures)/[a-z_]+\.py)`", text)
     missing = [name for name in named if not (_ROOT / "src" / "lowtide" / name).is_file()]
     assert named and not missing
 
 
 _PAGES = [
     *("README.md", "README.zh-CN.md", "benchmarks/README.md"),
-    *("docs/method.md", "docs/architecture.md", "docs/published.md", "docs/onnx.md", "docs/embedding.md"),
+    *(
+        "docs/method.md",
+        "docs/architecture.md",
+        "docs/published.md",
+        "docs/onnx.md",
+        "docs/embedding.md",
+        "docs/tasks.md",
+    ),
 ]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lowtide import __version__
+from lowtide import __version__, task_commands
 from lowtide.arguments import (
     AsJson,
     Calibrated,
@@ -45,6 +45,8 @@ app = typer.Typer(
 )
 evaluate = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(task_commands.train, name="train")
+app.command(epilog="lowtide predict names novel.txt --out novel.conll")(task_commands.predict)
 
 
 @app.command(epilog="lowtide demo --language zh --time 30s")

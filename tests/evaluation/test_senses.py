@@ -6,15 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from command import Command
 from lowtide.embeddings import Elmo
 from lowtide.embeddings.type_vectors import type_config
 from lowtide.embeddings.word2vec import Word2Vec
 from lowtide.errors import InputError
-from lowtide.evaluation.senses import _best_threshold, measure, measure_pairs, measure_senses
+from lowtide.evaluation.senses import measure, measure_pairs, measure_senses
 from lowtide.text.tokenize import make_tokenizer
 from lowtide.text.vocabulary import SPECIALS, Vocabulary
 
@@ -98,15 +96,6 @@ def test_no_fold_is_judged_with_what_it_chose_itself(topical: Word2Vec, tmp_path
     """Pairs of the last tenth are labelled the wrong way round; whoever looks at them there gets some of them right."""
     rows = [("T", "river", "water"), ("F", "river", "vault")] * 9 + [("F", "river", "water"), ("T", "river", "vault")]
     assert measure_pairs(topical, write_pairs(tmp_path / "valid.tsv", rows)).accuracy == 0.9
-
-
-@settings(derandomize=True, deadline=None)
-@given(st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=1, max_size=30))
-def test_no_other_threshold_is_better(rows: list[tuple[int, bool]]) -> None:
-    cosines, labels = np.array([c / 4 for c, _ in rows]), np.array([label for _, label in rows])
-    threshold, accuracy = _best_threshold(cosines, labels)
-    assert accuracy == np.mean((cosines > threshold) == labels)
-    assert accuracy == max(np.mean((cosines > other) == labels) for other in [-2, *(np.arange(-9, 10) / 8)])
 
 
 def test_every_layer_of_a_language_model_is_looked_at(elmo: Elmo, train: Path, tmp_path: Path) -> None:

@@ -172,7 +172,10 @@ def _find_and_read(model: str, others: Mapping[str, Path | None]) -> StoredModel
         raise ModelError(
             f"{source.path / CONFIG}: found kind {kind!r}.{nearest(str(kind), KINDS)} Known: {', '.join(KINDS)}"
         )
-    return KINDS[kind](source.path)
+    opened = KINDS[kind](source.path)
+    if isinstance(opened, TypeEmbedding):
+        opened.path = source.path
+    return opened
 
 
 def _find(model: str) -> tuple[Path, TokenizerConfig]:

@@ -51,6 +51,8 @@ class TypeEmbedding(CutsText):
 
     kind: ClassVar[str]
     num_layers = 1
+    path: Path | None = None
+    """The folder that it was opened from, or saved to; None if it lies in none."""
 
     def __init__(self, config: TypeConfig, vocabulary: Vocabulary) -> None:
         self.config = config
@@ -92,6 +94,7 @@ class TypeEmbedding(CutsText):
         """The same vectors, for text that is cut otherwise."""
         other = copy.copy(self)
         other.config = dataclasses.replace(self.config, tokenizer=tokenizer)
+        other.path = None
         for name in ("tokenizer", "checksum"):
             other.__dict__.pop(name, None)
         return other
@@ -168,6 +171,7 @@ class TypeEmbedding(CutsText):
         self.vocabulary.save(folder / VOCABULARY)
         self._save_vectors(folder)
         write_json(folder / CONFIG, to_json(self.config))
+        self.path = folder
 
     def _looked_up(self, token: str) -> str:
         return token.lower() if self.config.lowercase else token

@@ -31,6 +31,7 @@ from lowtide.errors import InputError
 from lowtide.evaluation.sense_files import Pair, Use, find_file_kind, read_pairs, read_uses
 from lowtide.messages import say
 from lowtide.progress import progress
+from lowtide.tasks.metrics import best_threshold
 
 CHOOSING = 10
 """One use in so many of the training file chooses the vectors, and the others are its training file."""
@@ -203,10 +204,10 @@ def measure_pairs(model: Elmo | TypeEmbedding, valid: Path, test: Path | None = 
     choosing = read_pairs(valid, model.tokenizer)
     cosines = _cosines(model, choosing)
     labels = np.array([pair.is_same for pair in choosing])
-    scores = {name: _best_threshold(found, labels)[1] for name, found in cosines.items()}
+    scores = {name: best_threshold(found, labels)[1] for name, found in cosines.items()}
     if test is not None:
         view = max(scores, key=lambda name: scores[name])
-        threshold = _best_threshold(cosines[view], labels)[0]
+        threshold = best_threshold(cosines[view], labels)[0]
         judged = read_pairs(test, model.tokenizer)
         is_same = _cosines(model, judged, only=view)[view] > threshold
         accuracy = float(np.mean(is_same == np.array([pair.is_same for pair in judged])))
@@ -217,7 +218,7 @@ def measure_pairs(model: Elmo | TypeEmbedding, valid: Path, test: Path | None = 
     chosen: list[tuple[str, float]] = []
     for fold in range(FOLDS):
         here = folds == fold
-        best = {name: _best_threshold(found[~here], labels[~here]) for name, found in cosines.items()}
+        best = {name: best_threshold(found[~here], labels[~here]) for name, found in cosines.items()}
         view = max(best, key=lambda name: best[name][1])
         chosen.append((view, best[view][0]))
         is_right[here] = (cosines[view][here] > best[view][0]) == labels[here]
@@ -356,17 +357,3 @@ def _cosines(
     views = _views_of(model, sentences, only=only)
     units = {name: _unit(vectors) for name, vectors in views.items()}
     return {name: (unit[0::2] * unit[1::2]).sum(axis=1) for name, unit in units.items()}
-
-
-def _best_threshold(cosines: NDArray[np.float64], labels: NDArray[np.bool_]) -> tuple[float, float]:
-    """The threshold above which two uses are best called the same, and the accuracy that it has."""
-    order = np.argsort(cosines, kind="stable")
-    ordered, is_same = cosines[order], labels[order]
-    # right with a threshold before place k: what differs below it, and what is the same from there on
-    right = np.concatenate([[0], np.cumsum(~is_same)]) + np.concatenate([np.cumsum(is_same[::-1])[::-1], [0]])
-    bounds = np.concatenate([[-np.inf], ordered, [np.inf]])
-    can_part = bounds[1:] > bounds[:-1]  # uses with one cosine stand on one side
-    place = int(np.argmax(np.where(can_part, right, -1)))
-    low, high = bounds[place], bounds[place + 1]
-    threshold = np.clip((max(low, -2.0) + min(high, 2.0)) / 2, -2.0, 2.0)
-    return float(threshold), float(right[place] / max(1, len(labels)))

@@ -1,0 +1,80 @@
+"""The card of a task: what it was learned on, what it scored, what each layer is worth. Counts, never text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lowtide.amounts import format_seconds
+from lowtide.tasks.fitting import MixState
+
+if TYPE_CHECKING:
+    from lowtide.tasks.task import Task
+
+_MOST_LABELS = 30
+
+
+def write_card(task: Task[Any, Any], name: str, *, has_picture: bool) -> str:
+    """The text of ``README.md``.
+
+    Args:
+        task: that has learned something.
+        name: of the folder.
+        has_picture: whether ``alphas.svg`` lies beside it.
+    """
+    head, fitted, history = task.head_options, task.fit_options, task.history
+    embeddings = "; ".join(
+        f"{type(e).__name__}, {e.num_layers} layers of width {e.width}, checksum `{e.checksum[:12]}`"
+        for e in task.embeddings
+    )
+    reader = (
+        f"BiLSTM, {head.num_reader_layers} x {head.state_width} in each direction" if head.reader == "lstm" else "none"
+    )
+    kept = f"epoch {history.best_epoch} of {history.num_epochs}"
+    way = "learned with the task" if fitted.fine_tuning is not None else "frozen, states in float16"
+    rows = [
+        ("examples", f"{task.num_train:,}"),
+        ("labels", _labels(task.labels)),
+        ("embeddings", f"{embeddings}; {way}"),
+        ("layers", f"{head.layers.choice}, layer norm {head.layers.layer_norm}, lambda {head.layers.penalty:g}"),
+        ("reader", reader),
+        ("characters", f"{head.char_filters} filters" if head.char_filters else "none"),
+        ("dropout", f"{head.dropout:g}"),
+        ("fit", f"Adam {fitted.learning_rate:g}, batches of {fitted.batch_size}, seed {fitted.seed}; {kept} kept"),
+        ("time", format_seconds(history.seconds)),
+    ]
+    parts = [
+        f"# {name}\n",
+        f"A {task.kind}, learned with lowtide.\n",
+        f'```python\nfrom lowtide import tasks\n\ntask = tasks.load("{name}")\n```\n',
+        "| | |\n|---|---|\n" + "\n".join(f"| {what} | {said} |" for what, said in rows) + "\n",
+    ]
+    if task.scores:
+        measured = [
+            f"| {on} | {found.metric} | {found.score:.4f} | {found.num_examples:,} |"
+            for on, found in task.scores.items()
+        ]
+        parts.append("| on | measure | score | examples |\n|---|---|---|---|\n" + "\n".join(measured) + "\n")
+    if task.mixes:
+        parts.append(_mixes(task))
+    if has_picture:
+        parts.append("![What every layer was worth, over time](alphas.svg)\n")
+    return "\n".join(parts)
+
+
+def _mixes(task: Task[Any, Any]) -> str:
+    states = {name: MixState.of(mix) for name, mix in task.mixes.items()}
+    most = max(len(state.weights) for state in states.values())
+    header = "| mix | γ | " + " | ".join(f"layer {layer}" for layer in range(most)) + " |"
+    rows = [
+        f"| {name} | {state.gamma:.3f} | " + " | ".join(f"{weight:.3f}" for weight in state.weights) + " |"
+        for name, state in states.items()
+    ]
+    told = "What each layer is worth to this task (α; γ scales their sum):\n\n"
+    return told + "\n".join([header, "|---" * (most + 2) + "|", *rows]) + "\n"
+
+
+def _labels(labels: list[str]) -> str:
+    if not labels:
+        return "a score"
+    shown = ", ".join(f"`{label}`" for label in labels[:_MOST_LABELS])
+    return f"{len(labels)}: {shown}" + (", ..." if len(labels) > _MOST_LABELS else "")

@@ -1,0 +1,164 @@
+"""Files with one token a line: the columns of the CoNLL tasks, and CoNLL-U.
+
+A blank line ends a sentence; columns are parted by tabs, or by spaces where the first row has no tab. Lines that begin
+with ``-DOCSTART-`` part documents and are left out, as are comments, which begin with ``#``: where ``#`` may be a token
+as well, a comment is what has another number of columns, or the sign ``=`` that Universal Dependencies put into theirs.
+In CoNLL-U ranges (``1-2``) and empty nodes (``1.1``) are left out, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowtide.errors import InputError, MissingPathError, nearest
+from lowtide.tasks.examples import Place, TaggedSentence
+from lowtide.text.lines import STANDARD_INPUT, Line, read_lines
+
+DOCUMENT_START = "-DOCSTART-"
+CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+"""https://universaldependencies.org/format.html"""
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """Which columns of a file are wanted, and how its bytes are read."""
+
+    tag: int | str | None = None
+    """The column of the tags, counted from 0, from -1 at the end; of CoNLL-U also by its name, such as ``xpos``.
+    None: the last one; of CoNLL-U ``upos``."""
+    token: int = 0
+    """The column of the tokens; CoNLL-U has its own."""
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True)
+class _Row:
+    fields: list[str]
+    line: int
+
+
+def lines_of(path: Path, encoding: str) -> Iterator[Line]:
+    """The lines of a file of examples, or of standard input.
+
+    Raises:
+        MissingPathError: if it is not there.
+        InputError: if it cannot be read; with its line.
+    """
+    if str(path) != STANDARD_INPUT and not path.is_file():
+        raise MissingPathError(f"{path} is not there: expected a file of examples")
+    return iter(read_lines(str(path), encoding))
+
+
+def read_columns(path: Path, options: ColumnOptions | None = None, *, is_conllu: bool = False) -> list[TaggedSentence]:
+    """Read tagged sentences.
+
+    Args:
+        path: the file; one that ends in ``.xz``, ``.gz``, ``.bz2`` or ``.zst`` is unpacked.
+        options: which columns.
+        is_conllu: whether it has the ten columns of Universal Dependencies.
+
+    Raises:
+        MissingPathError: if it is not there.
+        InputError: if a row is broken, with its line; or if there is no sentence.
+    """
+    wanted = options or ColumnOptions()
+    tagged = [
+        TaggedSentence(
+            [row.fields[token] for row in rows],
+            [_tag(row, tag, path) for row in rows],
+            Place(str(path), [row.line for row in rows]),
+        )
+        for rows, token, tag in _sentences(path, wanted, is_conllu=is_conllu)
+    ]
+    if not tagged:
+        raise InputError(f"{path} holds no sentence: expected one token a line, with its tag")
+    return tagged
+
+
+def read_tokens(path: Path, options: ColumnOptions | None = None, *, is_conllu: bool = False) -> Iterator[list[str]]:
+    """The tokens of one sentence after the other; tags may be there or not."""
+    for rows, token, _ in _sentences(path, options or ColumnOptions(), is_conllu=is_conllu, needs_tags=False):
+        yield [row.fields[token] for row in rows]
+
+
+def _tag(row: _Row, column: int, path: Path) -> str:
+    tag = row.fields[column]
+    if not tag or tag == "_":
+        raise InputError(f"{path}:{row.line}: the token has no tag in column {column}")
+    return tag
+
+
+def _sentences(
+    path: Path, options: ColumnOptions, *, is_conllu: bool, needs_tags: bool = True
+) -> Iterator[tuple[list[_Row], int, int]]:
+    """The rows of every sentence, with the columns of its tokens and of its tags."""
+    rows: list[_Row] = []
+    num_columns, first_line, token, tag = 0, 0, 0, 0
+    is_tabbed = is_conllu
+    for line in lines_of(path, options.encoding):
+        text = line.text.rstrip()
+        if not text:
+            if rows:
+                yield rows, token, tag
+            rows = []
+            continue
+        if text.startswith(DOCUMENT_START):
+            continue
+        if _is_comment(text, 0 if is_tabbed else num_columns):
+            continue
+        is_tabbed = is_tabbed or (not num_columns and "\t" in text)
+        fields = line.text.split("\t") if is_tabbed else text.split()
+        where = f"{path}:{line.number}"
+        if not num_columns:
+            num_columns, first_line = len(fields), line.number
+            token, tag = _find_columns(options, num_columns, where, is_conllu=is_conllu, needs_tags=needs_tags)
+        if len(fields) != num_columns:
+            raise InputError(f"{where}: found {len(fields)} columns, expected {num_columns} as in line {first_line}")
+        if is_conllu and not fields[0].isdecimal():
+            if not fields[0].replace("-", "").replace(".", "").isdecimal():
+                raise InputError(f"{where}: found {fields[0]!r}, expected the number of a word, as CoNLL-U has it")
+            continue
+        if not fields[token].strip():
+            raise InputError(f"{where}: there is no token in column {token}")
+        rows.append(_Row(fields, line.number))
+    if rows:
+        yield rows, token, tag
+
+
+def _is_comment(text: str, num_columns: int) -> bool:
+    """Whether a line says something about a sentence; ``#`` is a token, too, though not the first one of a file."""
+    if not text.startswith("#") or "\t" in text:
+        return False
+    return " = " in text or len(text.split()) != num_columns
+
+
+def _find_columns(
+    options: ColumnOptions, num_columns: int, where: str, *, is_conllu: bool, needs_tags: bool
+) -> tuple[int, int]:
+    """The columns of tokens and of tags, counted from 0."""
+    if is_conllu:
+        if num_columns != len(CONLLU_COLUMNS):
+            raise InputError(f"{where}: found {num_columns} columns, expected the {len(CONLLU_COLUMNS)} of CoNLL-U")
+        return CONLLU_COLUMNS.index("form"), _conllu_column(options.tag)
+    tag = -1 if options.tag is None else options.tag
+    if isinstance(tag, str):
+        raise InputError(f"found the column {tag!r}: expected its number, as only CoNLL-U has names")
+    if num_columns < 2 and needs_tags:
+        raise InputError(f"{where}: found one column, expected a token and its tag, parted by a tab or a space")
+    for column in (options.token, tag):
+        if not -num_columns <= column < num_columns:
+            raise InputError(f"{where}: there is no column {column}: the file has {num_columns}, counted from 0")
+    return options.token % num_columns, tag % num_columns
+
+
+def _conllu_column(tag: int | str | None) -> int:
+    wanted = "upos" if tag is None else tag
+    if isinstance(wanted, int):
+        return range(len(CONLLU_COLUMNS))[wanted]
+    if wanted.lower() not in CONLLU_COLUMNS:
+        raise InputError(
+            f"CoNLL-U has no column {wanted!r}.{nearest(wanted, CONLLU_COLUMNS)} Known: {', '.join(CONLLU_COLUMNS)}"
+        )
+    return CONLLU_COLUMNS.index(wanted.lower())

@@ -1,0 +1,97 @@
+"""From the folder of a task to the task, and to the embeddings it was learned on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lowtide.config import from_json
+from lowtide.embeddings.base import Embedder
+from lowtide.embeddings.loading import load_any
+from lowtide.errors import ConfigError, InputError, LowtideError, MissingPathError, ModelError
+from lowtide.files import read_json
+from lowtide.tasks.classifier import Classifier
+from lowtide.tasks.matcher import Matcher
+from lowtide.tasks.options import ClassifierOptions, FitOptions, HeadOptions, MatcherOptions, TaggerOptions
+from lowtide.tasks.saving import FORMAT_VERSION, HEAD, EmbeddingRecord, TaskConfig
+from lowtide.tasks.tagger import Tagger
+from lowtide.tasks.task import Task
+from lowtide.weights.native import CONFIG, load_tensors
+
+KINDS: dict[str, tuple[type[Task[Any, Any]], type[HeadOptions]]] = {
+    "tagger": (Tagger, TaggerOptions),
+    "classifier": (Classifier, ClassifierOptions),
+    "matcher": (Matcher, MatcherOptions),
+}
+"""The ``kind`` of a task, what it is, and the options of its head."""
+
+
+def load(
+    folder: str | Path, *, embeddings: Embedder | Sequence[Embedder] | None = None, device: str = "auto"
+) -> Tagger | Classifier | Matcher:
+    """Open a task that was learned.
+
+    Args:
+        folder: of the task.
+        embeddings: those that it was learned on, where they are open already, or lie elsewhere now.
+        device: where the head computes.
+
+    Raises:
+        MissingPathError: if it is not there, or an embedding is not where it was.
+        ModelError: if it is no task, a damaged one, or an embedding is another one than it was learned on.
+        ConfigError: if ``config.json`` has an unknown key.
+    """
+    folder = Path(folder)
+    config = _read_config(folder)
+    given = embeddings if embeddings is None or isinstance(embeddings, Sequence) else [embeddings]
+    if given is not None and len(given) != len(config.embeddings):
+        raise InputError(f"{folder} was learned on {len(config.embeddings)} embeddings, found {len(given)}")
+    opened = [
+        _open(folder, record, device) if given is None else given[number]
+        for number, record in enumerate(config.embeddings)
+    ]
+    for number, (embedding, record) in enumerate(zip(opened, config.embeddings, strict=True)):
+        if embedding.checksum != record.checksum:
+            raise ModelError(
+                f"{folder} was learned on an embedding with the checksum {record.checksum[:12]}, embedding {number} "
+                f"has {embedding.checksum[:12]}: give the one it was learned on (embeddings=, --embedding)"
+            )
+    kind, options = KINDS[config.kind]
+    task = kind(opened, from_json(options, config.head, where=f"{folder / CONFIG}: head"), device=device)
+    task.fit_options = from_json(FitOptions, config.fit, where=f"{folder / CONFIG}: fit")
+    task.labels, task.num_train = list(config.labels), config.num_train
+    if not isinstance(config.settings, Mapping):
+        raise ConfigError(f"{folder / CONFIG}: found no settings of the task: is it damaged?")
+    task.restore(dict(config.settings))
+    task.build()
+    load_tensors(folder / HEAD, task.network.head)
+    for number_, encoder in task.network.encoders.items():
+        load_tensors(folder / f"encoder-{number_}.safetensors", encoder)
+    assert isinstance(task, (Tagger, Classifier, Matcher))
+    return task
+
+
+def _read_config(folder: Path) -> TaskConfig:
+    path = folder / CONFIG
+    if not path.is_file():
+        raise MissingPathError(f"{folder} is no task: {CONFIG} is not there; `lowtide train` makes one")
+    data = read_json(path)
+    if not isinstance(data, dict) or data.get("kind") not in KINDS:
+        found = data.get("kind") if isinstance(data, dict) else None
+        raise ModelError(f"{folder} is no task: found kind {found!r}, expected {', '.join(KINDS)}")
+    config = from_json(TaskConfig, data, where=str(path))
+    if config.format_version != FORMAT_VERSION:
+        raise ModelError(f"{path} has format {config.format_version}, expected {FORMAT_VERSION}: update lowtide?")
+    return config
+
+
+def _open(folder: Path, record: EmbeddingRecord, device: str) -> Embedder:
+    advice = "give the embedding it was learned on (embeddings=, --embedding)"
+    if record.place is None:
+        raise MissingPathError(f"{folder} does not say where its embedding lies: {advice}")
+    inside = folder / record.place
+    try:
+        return load_any(inside if inside.is_dir() else record.place, device=device)
+    except LowtideError as error:
+        raise ModelError(f"{folder}: {error}; {advice}") from None

@@ -1,0 +1,239 @@
+"""What two texts are to each other: the same question, a paraphrase, a consequence, how alike."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from lowtide.embeddings.base import Embedder
+from lowtide.errors import InputError
+from lowtide.tasks.examples import LabelledPair, Place
+from lowtide.tasks.heads import Head, MatcherHead
+from lowtide.tasks.inputs import Batch, Inputs
+from lowtide.tasks.metrics import best_threshold
+from lowtide.tasks.options import FitOptions, MatcherOptions
+from lowtide.tasks.reading import read_pairs
+from lowtide.tasks.reports import Evaluation, judge_labels, judge_scores
+from lowtide.tasks.rows import RowOptions
+from lowtide.tasks.task import Task, require_labels
+from lowtide.tasks.token_network import TokenNetwork
+
+Text = str | Sequence[str]
+Pair = tuple[Text, Text]
+Answer = str | float
+
+
+class Matcher(Task[LabelledPair, Answer]):
+    """Compares two texts that go through one network.
+
+    What: a small network over vectors that are there already. When: you have pairs of texts, with a label or a score.
+    How to get one, and what to do::
+
+        matcher = Matcher(lowtide.load("en"), MatcherOptions(objective="cosine"))
+        matcher.fit_file("train.tsv", valid="valid.tsv")      # columns score, sentence1, sentence2
+        matcher.predict([("The tide goes out.", "It ebbs.")]) # [4.1]
+        matcher.evaluate_file("test.tsv").score               # Spearman
+
+    Args:
+        embeddings: one, or several whose vectors are put beside each other.
+        options: the head, and what it learns: labels, a score, or which texts belong together.
+        device: where it computes.
+    """
+
+    kind = "matcher"
+    options: MatcherOptions
+
+    def __init__(
+        self,
+        embeddings: Embedder | Sequence[Embedder],
+        options: MatcherOptions | None = None,
+        *,
+        device: str = "auto",
+    ) -> None:
+        self.options = options or MatcherOptions()
+        super().__init__(embeddings, self.options, device=device)
+        self.lowest, self.highest = 0.0, 1.0
+        """The scores of the training pairs lie between these; a cosine of 0 is the one, of 1 the other."""
+        self.threshold = 1 - self.options.margin**2 / 8
+        """Of ``contrastive``: above this cosine texts belong together; at first where their distance is half the
+        margin, then what is best on the validation pairs."""
+
+    # -- for users -------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        pairs: Sequence[Pair],
+        answers: Sequence[Answer],
+        *,
+        valid: tuple[Sequence[Pair], Sequence[Answer]] | None = None,
+        options: FitOptions | None = None,
+        store: str | Path | None = None,
+    ) -> Self:
+        """Learn from pairs of texts.
+
+        Args:
+            pairs: two texts each, cut by the tokenizer of the first embedding, or lists of tokens.
+            answers: a label each; for ``cosine`` a number.
+            valid: pairs and answers that decide when to stop; without any the last epoch is kept.
+            options: how to learn.
+            store: a folder where the states of the embeddings are kept, for another fit.
+
+        Raises:
+            InputError: if there are not as many answers as pairs, a text is empty, or all answers are the same.
+        """
+        self._fit(
+            self._examples(pairs, answers), None if valid is None else self._examples(*valid, "valid"), options, store
+        )
+        return self
+
+    def fit_file(
+        self,
+        train: str | Path,
+        *,
+        valid: str | Path | None = None,
+        rows: RowOptions | None = None,
+        options: FitOptions | None = None,
+        store: str | Path | None = None,
+    ) -> Self:
+        """As `fit`, from files: TSV, CSV or JSON lines; see `lowtide.tasks.rows`."""
+        examples = self._read(train, rows)
+        self._fit(examples, None if valid is None else self._read(valid, rows), options, store)
+        return self
+
+    def predict(self, pairs: Sequence[Pair]) -> list[Answer]:
+        """The label or the score of every pair; n in, n out."""
+        return list(self.predict_iter(pairs))
+
+    def predict_iter(self, pairs: Iterable[Pair]) -> Iterator[Answer]:
+        """As `predict`, for any number of pairs."""
+        return self._predict_iter(itertools.chain.from_iterable(pairs))
+
+    def evaluate(self, pairs: Sequence[Pair], answers: Sequence[Answer]) -> Evaluation:
+        """The accuracy of labels; of scores Spearman's correlation."""
+        return self._evaluate(self._examples(pairs, answers), "test")
+
+    def evaluate_file(self, path: str | Path, *, rows: RowOptions | None = None) -> Evaluation:
+        """As `evaluate`, of a file as `fit_file` takes it."""
+        return self._evaluate(self._read(path, rows), "test")
+
+    # -- for Task --------------------------------------------------------------------------------
+
+    @property
+    def texts_per_example(self) -> int:
+        """Two."""
+        return 2
+
+    @property
+    def _is_scored(self) -> bool:
+        return self.options.objective == "cosine"
+
+    def _read(self, path: str | Path, rows: RowOptions | None) -> list[LabelledPair]:
+        return read_pairs(Path(path), rows, answer="score" if self._is_scored else "label")
+
+    def _examples(self, pairs: Sequence[Pair], answers: Sequence[Answer], name: str = "pairs") -> list[LabelledPair]:
+        if len(pairs) != len(answers):
+            raise InputError(f"found {len(pairs)} pairs and {len(answers)} answers, expected one each")
+        found = []
+        for number, (pair, answer) in enumerate(zip(pairs, answers, strict=True)):
+            place = Place(f"{name}[{number}]")
+            if len(pair) != 2 or isinstance(pair, str):
+                raise InputError(f"{place}: found {type(pair).__name__} of {len(pair)}, expected a pair of texts")
+            first, second = (text if isinstance(text, str) else list(text) for text in pair)
+            found.append(LabelledPair(first, second, float(answer) if self._is_scored else str(answer), place))
+        return found
+
+    @property
+    def _head(self) -> MatcherHead:
+        head = self.network.head
+        assert isinstance(head, MatcherHead)
+        return head
+
+    def _learn_labels(self, examples: Sequence[LabelledPair]) -> None:
+        self.labels = []
+        if self._is_scored:
+            scores = [float(example.answer) for example in examples]
+            if len(set(scores)) < 2:
+                raise InputError(
+                    f"found {len(scores):,} pairs, and not two different scores: there is nothing to learn"
+                )
+            self.lowest, self.highest = min(scores), max(scores)
+            return
+        self.labels = sorted({str(example.answer) for example in examples})
+        require_labels(self.labels, len(examples))
+        same = self.options.same_label
+        if self.options.objective == "contrastive" and (len(self.labels) != 2 or same not in self.labels):
+            raise InputError(
+                f"found the labels {', '.join(self.labels[:5])}; expected two, of which {same!r} is that of texts that "
+                "belong together: name another one with same_label"
+            )
+
+    def _make_head(self, tokens: TokenNetwork) -> Head:
+        return MatcherHead(tokens, len(self.labels), self.options)
+
+    def _texts(self, examples: Iterable[LabelledPair]) -> Iterator[str | Sequence[str]]:
+        return (text for example in examples for text in (example.first, example.second))
+
+    def _targets(self, examples: Sequence[LabelledPair]) -> list[Any]:
+        if self._is_scored:
+            return [(float(e.answer) - self.lowest) / (self.highest - self.lowest) for e in examples]
+        if self.options.objective == "contrastive":
+            return [float(example.answer == self.options.same_label) for example in examples]
+        return [self.labels.index(str(example.answer)) for example in examples]
+
+    def _batch(self, inputs: Inputs, numbers: Sequence[int]) -> Batch:
+        """All first texts, and then all second ones."""
+        return inputs.batch([2 * number for number in numbers] + [2 * number + 1 for number in numbers])
+
+    def _loss(self, inputs: Inputs, numbers: Sequence[int], targets: Sequence[Any]) -> Tensor:
+        return self._head.loss(self._batch(inputs, numbers), torch.tensor(targets, device=self.device))
+
+    def _cosines(self, inputs: Inputs, numbers: Sequence[int]) -> list[float]:
+        found: list[float] = self._head(self._batch(inputs, numbers)).tolist()
+        return found
+
+    def _answer(self, inputs: Inputs, numbers: Sequence[int]) -> list[Answer]:
+        if self.options.objective == "classify":
+            best = self._head(self._batch(inputs, numbers)).argmax(dim=-1)
+            return [self.labels[number] for number in best.tolist()]
+        cosines = self._cosines(inputs, numbers)
+        if self._is_scored:
+            return [self.lowest + cosine * (self.highest - self.lowest) for cosine in cosines]
+        return list(cosines)  # `_labelled` makes labels of them, once the threshold is known
+
+    def _labelled(self, answers: Iterable[Answer]) -> Iterator[Answer]:
+        """Cosines of ``contrastive`` to labels; other answers stay."""
+        if self.options.objective != "contrastive":
+            yield from answers
+            return
+        [other] = [label for label in self.labels if label != self.options.same_label]
+        for cosine in answers:
+            yield self.options.same_label if float(cosine) > self.threshold else other
+
+    def _predict_iter(self, texts: Iterable[str | Sequence[str]]) -> Iterator[Answer]:
+        return self._labelled(super()._predict_iter(texts))
+
+    def _settle(self, examples: Sequence[LabelledPair], answers: Sequence[Answer]) -> None:
+        if self.options.objective == "contrastive":
+            is_same = [example.answer == self.options.same_label for example in examples]
+            self.threshold = best_threshold([float(answer) for answer in answers], is_same)[0]
+
+    def _judge(self, examples: Sequence[LabelledPair], answers: Sequence[Answer]) -> Evaluation:
+        if self._is_scored:
+            return judge_scores([float(example.answer) for example in examples], [float(a) for a in answers])
+        self._warn_of_unknown([(str(e.place), str(e.answer)) for e in examples if e.answer not in self.labels])
+        told = answers if not answers or isinstance(answers[0], str) else list(self._labelled(answers))
+        return judge_labels([str(example.answer) for example in examples], [str(answer) for answer in told])
+
+    def settings(self) -> dict[str, Any]:
+        """What was found out in fitting, beside the labels."""
+        return {"lowest": self.lowest, "highest": self.highest, "threshold": self.threshold}
+
+    def restore(self, settings: dict[str, Any]) -> None:
+        """Take back what `settings` gave."""
+        self.lowest, self.highest = float(settings["lowest"]), float(settings["highest"])
+        self.threshold = float(settings["threshold"])

@@ -1,0 +1,157 @@
+"""What is decided before a task is learned: how layers enter, the network on top, and how it is fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lowtide.errors import ConfigError
+
+SchemeChoice = Literal["auto", "none", "IOB1", "IOB2", "BIOES", "BMES", "BILOU"]
+Pooling = Literal["mean", "max", "both"]
+Objective = Literal["classify", "cosine", "contrastive"]
+
+
+def _require(is_good: bool, name: str, found: object, expected: str) -> None:
+    if not is_good:
+        raise ConfigError(f"{name} is {found}, expected {expected}")
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """How the layers of an embedding become one vector a token: section 3.3 of Peters et al. (2018)."""
+
+    choice: str = "learned"
+    """``learned``: gamma and s of equation 1 are learned with the task. ``top``, ``average``, ``sum`` or the number of
+    a layer: nothing is learned."""
+    layer_norm: Literal["none", "token"] = "none"
+    """What is done to every layer first; see `LayerMix`."""
+    penalty: float = 0.001
+    """Lambda, the weight of ||s||^2 in the loss: the larger, the nearer the mix stays to the plain mean."""
+    at_output: bool = False
+    """Whether a second mix of the same layers is put beside what the reader says."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ConfigError: if a number is out of range.
+        """
+        _require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """The network between the vectors of tokens and an answer; its defaults are those of the paper's tagger."""
+
+    layers: LayerOptions = field(default_factory=LayerOptions)
+    reader: Literal["lstm", "none"] = "lstm"
+    """A BiLSTM over the vectors, or nothing: then the head is linear."""
+    state_width: int = 200
+    """Of the BiLSTM, in each direction; of the hidden layer and the projection of a matcher."""
+    num_reader_layers: int = 1
+    char_filters: int = 0
+    """How many filters look at the bytes of every word, three at a time; 0: none (Ma & Hovy 2016 have 30)."""
+    dropout: float = 0.5
+    """Of what the reader reads, and of what it says: one mask a sentence (Gal & Ghahramani 2016)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ConfigError: if a number is out of range.
+        """
+        for name in ("state_width", "num_reader_layers"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        _require(self.char_filters >= 0, "char_filters", self.char_filters, "0 or more")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "0 or more, and less than 1")
+
+
+@dataclass(frozen=True)
+class TaggerOptions(HeadOptions):
+    """Of a `Tagger`."""
+
+    scheme: SchemeChoice = "auto"
+    """In which the tags write spans: ``auto`` finds out; ``none``: they write none, as parts of speech."""
+
+
+@dataclass(frozen=True)
+class ClassifierOptions(HeadOptions):
+    """Of a `Classifier`."""
+
+    pool: Pooling = "both"
+    """One vector a text: the mean of its tokens' vectors, their maximum, or both."""
+
+
+@dataclass(frozen=True)
+class MatcherOptions(HeadOptions):
+    """Of a `Matcher`."""
+
+    pool: Pooling = "both"
+    objective: Objective = "classify"
+    """``classify``: a label from [u, v, |u - v|, u * v]. ``cosine``: a score from the cosine of u and v.
+    ``contrastive``: two labels, from how far u and v are apart."""
+    same_label: str = "1"
+    """Of ``contrastive``: the label of texts that belong together."""
+    margin: float = 1.0
+    """Of ``contrastive``: how far apart others shall be; vectors have length 1."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ConfigError: if a number is out of range.
+        """
+        super().__post_init__()
+        _require(0 < self.margin <= 2, "margin", self.margin, "more than 0, and at most 2")
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How embeddings learn with the task: Howard & Ruder (2018), https://arxiv.org/abs/1801.06146, section 3.2."""
+
+    learning_rate: float = 1e-4
+    """Of the top layer."""
+    decay: float = 2.6
+    """Every layer learns so many times slower than the one above it."""
+    is_gradual: bool = True
+    """Whether the head learns alone for one epoch, and then one layer more joins in every epoch, from the top."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ConfigError: if a number is out of range.
+        """
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        _require(self.decay >= 1, "decay", self.decay, "1 or more")
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a head is fitted: Adam (Kingma & Ba 2015), a rate that falls linearly, early stopping."""
+
+    epochs: int = 20
+    """At most."""
+    patience: int = 5
+    """Epochs without a better score on the validation examples, before it stops."""
+    batch_size: int = 32
+    """Sentences, or pairs."""
+    learning_rate: float = 1e-3
+    """At first; a tenth of it at the end of the last epoch."""
+    max_gradient_norm: float = 5.0
+    seed: int = 0
+    """Of the weights at first, of the order of the examples, and of the dropout."""
+    fine_tuning: FineTuning | None = None
+    """None: embeddings stay as they are, and their states are computed once."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ConfigError: if a number is out of range.
+        """
+        for name in ("epochs", "patience", "batch_size"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        _require(self.max_gradient_norm > 0, "max_gradient_norm", self.max_gradient_norm, "more than 0")

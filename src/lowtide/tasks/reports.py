@@ -1,0 +1,138 @@
+"""What a task scored: one number to look at, the others beside it, and what was taken for what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lowtide.messages import say
+from lowtide.tasks.examples import LabelledPair, LabelledText, TaggedSentence
+from lowtide.tasks.metrics import Rates, accuracy, confusions, label_rates, macro_f1, micro, span_rates, spearman
+
+_MOST_CONFUSIONS = 10
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a task on some examples."""
+
+    metric: str
+    """The name of the number to look at: ``span F1``, ``accuracy``, ``Spearman``."""
+    score: float
+    num_examples: int
+    others: dict[str, float] = field(default_factory=dict)
+    """Other measures, by name."""
+    by_label: dict[str, Rates] = field(default_factory=dict)
+    confusions: list[tuple[str, str, int]] = field(default_factory=list)
+    """What was taken for what, and how often; of spans, token by token. The most frequent first."""
+    wrong: list[int] = field(default_factory=list)
+    """The numbers of the examples with a wrong answer, the worst first."""
+
+    def lines(self) -> list[str]:
+        """For reading, in the language that was chosen; no text."""
+        told = [
+            say(
+                "{metric} {score:.4f}   {count:,} examples",
+                metric=self.metric,
+                score=self.score,
+                count=self.num_examples,
+            )
+        ]
+        told += [f"  {name} {value:.4f}" for name, value in self.others.items()]
+        for label, rates in self.by_label.items():
+            told.append(
+                say(
+                    "  {label:12} precision {precision:.4f}  recall {recall:.4f}  F1 {f1:.4f}  {count:,} examples",
+                    label=label,
+                    precision=rates.precision,
+                    recall=rates.recall,
+                    f1=rates.f1,
+                    count=rates.wanted,
+                )
+            )
+        for gold, found, count in self.confusions[:_MOST_CONFUSIONS]:
+            told.append(say("  {gold} taken for {found}: {count:,} times", gold=gold, found=found, count=count))
+        return told
+
+    def as_json(self) -> dict[str, Any]:
+        """For a program to read."""
+        return {
+            "metric": self.metric,
+            "score": self.score,
+            "num_examples": self.num_examples,
+            **self.others,
+            "by_label": {label: rates.as_json() for label, rates in self.by_label.items()},
+            "confusions": [list(confusion) for confusion in self.confusions],
+        }
+
+
+def show_example(example: TaggedSentence | LabelledText | LabelledPair, answer: Any) -> str:
+    """An example, what was wanted, and what was answered: a line with its text."""
+    if isinstance(example, TaggedSentence):
+        pairs = zip(example.tokens, example.tags, answer, strict=True)
+        words = " ".join(token if gold == found else f"{token}[{gold} -> {found}]" for token, gold, found in pairs)
+        return f"{example.place}  {words}"
+    texts = [example.text] if isinstance(example, LabelledText) else [example.first, example.second]
+    gold = example.label if isinstance(example, LabelledText) else example.answer
+    shown = "  |  ".join(text if isinstance(text, str) else " ".join(text) for text in texts)
+    return f"{example.place}  {gold} -> {answer}  {shown}"
+
+
+def judge_spans(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Evaluation:
+    """Tags that write spans, in IOB2 both."""
+    rates = span_rates(gold, predicted)
+    total = micro(rates)
+    types = [[[tag.partition("-")[2] or tag for tag in tags] for tags in side] for side in (gold, predicted)]
+    return Evaluation(
+        metric="span F1",
+        score=total.f1,
+        num_examples=len(gold),
+        others={"precision": total.precision, "recall": total.recall},
+        by_label=rates,
+        confusions=confusions(*(_flat(side) for side in types)),
+        wrong=_worst(gold, predicted),
+    )
+
+
+def judge_tags(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Evaluation:
+    """Tags that stand for themselves: the accuracy over tokens."""
+    found = judge_labels(_flat(gold), _flat(predicted))
+    return Evaluation(
+        found.metric, found.score, len(gold), found.others, found.by_label, found.confusions, _worst(gold, predicted)
+    )
+
+
+def judge_labels(gold: Sequence[str], predicted: Sequence[str]) -> Evaluation:
+    """One label an example."""
+    return Evaluation(
+        metric="accuracy",
+        score=accuracy(gold, predicted),
+        num_examples=len(gold),
+        others={"macro F1": macro_f1(gold, predicted)},
+        by_label=label_rates(gold, predicted),
+        confusions=confusions(gold, predicted),
+        wrong=[number for number, (a, b) in enumerate(zip(gold, predicted, strict=True)) if a != b],
+    )
+
+
+def judge_scores(gold: Sequence[float], predicted: Sequence[float]) -> Evaluation:
+    """One number an example."""
+    distances = [abs(a - b) for a, b in zip(gold, predicted, strict=True)]
+    return Evaluation(
+        metric="Spearman",
+        score=spearman(gold, predicted),
+        num_examples=len(gold),
+        others={"mean squared error": sum(distance**2 for distance in distances) / len(distances)},
+        wrong=sorted(range(len(distances)), key=lambda number: -distances[number]),
+    )
+
+
+def _flat(tags: Sequence[Sequence[str]]) -> list[str]:
+    return [tag for sentence in tags for tag in sentence]
+
+
+def _worst(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> list[int]:
+    """Sentences with wrong tags, those with most of them first."""
+    errors = [sum(a != b for a, b in zip(*pair, strict=True)) for pair in zip(gold, predicted, strict=True)]
+    return sorted((number for number, count in enumerate(errors) if count), key=lambda number: -errors[number])

@@ -1,0 +1,230 @@
+"""Files with one example a row: tables parted by tabs or commas, and JSON lines, each row with its place.
+
+========== =====================================================================================================
+``.csv``   fields may stand in quotation marks, and then hold commas, line ends and doubled quotation marks (RFC 4180)
+``.tsv``   every sign but the tab is a letter, as published data sets have it; with ``quoted`` as in ``.csv``
+``.jsonl`` an object a line
+========== =====================================================================================================
+
+The first line of a table names its columns, if it holds a name that is known; else two columns are a label and a text,
+and three a label (or a score) and two texts.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowtide.errors import InputError
+from lowtide.tasks.columns import lines_of
+from lowtide.tasks.examples import Place
+from lowtide.text.lines import Line
+
+NAMES = {
+    "label": ("label", "class", "gold_label", "entailment_judgment"),
+    "score": ("score", "similarity", "relatedness_score"),
+    "text": ("text", "sentence"),
+    "first": ("sentence1", "text1", "premise", "question1", "sentence_a", "first"),
+    "second": ("sentence2", "text2", "hypothesis", "question2", "sentence_b", "second"),
+    "tokens": ("tokens", "words"),
+    "tags": ("tags", "labels"),
+}
+"""What a column is called, by what it is."""
+_QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
+"""A whole field in quotation marks, with doubled ones inside: what a spreadsheet writes, and nobody else."""
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """How a file of rows is read."""
+
+    columns: tuple[str, ...] | None = None
+    """What the columns are, in their order, such as ``label text`` or ``score first second``, where the file does not
+    say; a column that is not wanted is called ``-``."""
+    quoted: bool | None = None
+    """Whether fields may stand in quotation marks. None: in ``.csv``."""
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The fields of an example, by what they are."""
+
+    fields: dict[str, Any]
+    place: Place
+
+    def text(self, name: str) -> str:
+        """A field that is a text with something in it.
+
+        Raises:
+            InputError: if it is not there, is no text, or is blank.
+        """
+        found = self.fields.get(name)
+        if found is None:
+            raise InputError(f"{self.place}: there is no {name}; found {', '.join(self.fields) or 'nothing'}")
+        if not isinstance(found, str):
+            raise InputError(f"{self.place}: {name} is {found!r}, expected a text")
+        if not found.strip():
+            raise InputError(f"{self.place}: {name} is empty")
+        return found
+
+    def sentence(self, name: str) -> str | list[str]:
+        """A field that is a text, or a list of tokens, with something in it."""
+        found = self.fields.get(name)
+        if isinstance(found, list):
+            return self.words(name)
+        return self.text(name)
+
+    def words(self, name: str) -> list[str]:
+        """A field that is a list of texts.
+
+        Raises:
+            InputError: if it is none, or has nothing in it.
+        """
+        found = self.fields.get(name)
+        if not isinstance(found, list) or not found or not all(isinstance(word, str) for word in found):
+            raise InputError(f"{self.place}: {name} is {found!r}, expected a list of texts")
+        return found
+
+    def label(self) -> str:
+        """The label; a number is one, too."""
+        found = self.fields.get("label")
+        if isinstance(found, (int, float)) and not isinstance(found, bool):
+            return str(found)
+        return self.text("label").strip()
+
+    def number(self, name: str) -> float:
+        """A field that is a number.
+
+        Raises:
+            InputError: if it is none.
+        """
+        found = self.fields.get(name)
+        try:
+            number = float(found if isinstance(found, (int, float)) else self.text(name))
+        except ValueError:
+            raise InputError(f"{self.place}: {name} is {found!r}, expected a number") from None
+        if not abs(number) < float("inf"):
+            raise InputError(f"{self.place}: {name} is {found!r}, expected a finite number")
+        return number
+
+
+def read_rows(path: Path, kind: str, options: RowOptions | None = None) -> Iterator[Row]:
+    """The rows of a file, one at a time.
+
+    Args:
+        path: the file.
+        kind: ``tsv``, ``csv`` or ``jsonl``.
+        options: how it is read.
+
+    Raises:
+        MissingPathError: if it is not there.
+        InputError: if a row is broken, with its line.
+    """
+    wanted = options or RowOptions()
+    lines = lines_of(path, wanted.encoding)
+    if kind == "jsonl":
+        return _objects(path, lines)
+    is_quoted = kind == "csv" if wanted.quoted is None else wanted.quoted
+    separator = "," if kind == "csv" else "\t"
+    records = _quoted(path, lines, separator) if is_quoted else _plain(path, lines, separator)
+    return _table(path, records, wanted)
+
+
+def _objects(path: Path, lines: Iterator[Line]) -> Iterator[Row]:
+    for line in lines:
+        if not line.text.strip():
+            continue
+        place = Place(str(path), [line.number])
+        try:
+            found = json.loads(line.text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{place}: the line is not JSON ({error})") from None
+        if not isinstance(found, dict):
+            raise InputError(f"{place}: found {type(found).__name__}, expected a JSON object a line")
+        yield Row({_meaning(name) or name: value for name, value in found.items()}, place)
+
+
+def _plain(path: Path, lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Fields without quoting, with their line."""
+    has_warned = False
+    for line in lines:
+        if not line.text.strip():
+            continue
+        fields = line.text.rstrip("\r").split(separator)
+        if not has_warned and any(_QUOTED.fullmatch(field) for field in fields):
+            has_warned = True
+            warnings.warn(
+                f"{path}:{line.number}: a field stands in quotation marks, as spreadsheets write it; they are read as "
+                "letters, unless fields are said to be quoted (--quoted)",
+                stacklevel=2,
+            )
+        yield line.number, fields
+
+
+def _quoted(path: Path, lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Fields with quoting; a record may go over several lines, and is called by its first one."""
+    reader = csv.reader((line.text + "\n" for line in lines), delimiter=separator, strict=True)
+    number = 1
+    while True:
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(
+                f"{path}:{number}: the quotation marks of the row do not close ({error}): double those that are letters"
+            ) from None
+        if any(field.strip() for field in fields):
+            yield number, fields
+        number = reader.line_num + 1
+
+
+def _table(path: Path, records: Iterator[tuple[int, list[str]]], options: RowOptions) -> Iterator[Row]:
+    """Rows of named fields."""
+    names: Sequence[str | None] | None = options.columns
+    expected_as = "as they were named"
+    if names is not None:
+        _check_names(names)
+    for count, (number, fields) in enumerate(records):
+        where = f"{path}:{number}"
+        if count == 0:
+            meanings = [_meaning(field) for field in fields]
+            is_header = sum(meaning is not None for meaning in meanings) >= 2
+            if names is None:
+                names, expected_as = meanings if is_header else _names_by_number(fields, where), f"as in line {number}"
+            if is_header:
+                continue
+        assert names is not None
+        if len(fields) != len(names):
+            raise InputError(f"{where}: found {len(fields)} columns, expected {len(names)} {expected_as}")
+        found = {name: field for name, field in zip(names, fields, strict=True) if name not in (None, "-")}
+        yield Row({str(name): field for name, field in found.items()}, Place(str(path), [number]))
+
+
+def _check_names(names: Sequence[str | None]) -> None:
+    for name in names:
+        if name not in (*NAMES, "-"):
+            raise InputError(f"found the column {name!r}, expected {', '.join(NAMES)}, or - for one that is not wanted")
+
+
+def _meaning(name: str) -> str | None:
+    """What a column of this name is."""
+    lower = name.strip().lower()
+    return next((meaning for meaning, names in NAMES.items() if lower in names), None)
+
+
+def _names_by_number(fields: Sequence[str], where: str) -> list[str | None]:
+    known: dict[int, list[str | None]] = {2: ["label", "text"], 3: ["label", "first", "second"]}
+    if len(fields) not in known:
+        raise InputError(
+            f"{where}: found {len(fields)} columns, and no names: expected a label and a text, a label and two texts, "
+            "or a first line that names the columns"
+        )
+    return known[len(fields)]

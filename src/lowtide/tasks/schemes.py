@@ -1,0 +1,144 @@
+"""How tags write spans: IOB1, IOB2 and BIOES, found out, checked and turned into each other.
+
+=========  ===========================================================================================================
+``IOB1``   ``I-X`` throughout; ``B-X`` only where a span of the same type stands right before (Ramshaw & Marcus 1995)
+``IOB2``   ``B-X`` begins every span
+``BIOES``  ``E-X`` ends it as well, and ``S-X`` is a span of one token; ``BMES`` and ``BILOU`` are other letters for it
+=========  ===========================================================================================================
+
+`may_follow` is the one definition of what is legal: files are checked by it, and a CRF is held to it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
+
+from lowtide.errors import InputError
+from lowtide.tasks.examples import TaggedSentence
+from lowtide.tasks.spans import Span, spans_of
+
+Scheme = Literal["IOB1", "IOB2", "BIOES", "BMES", "BILOU"]
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+_LETTERS: dict[Scheme, str] = {"IOB1": "BI", "IOB2": "BI", "BIOES": "BIES", "BMES": "BMES", "BILOU": "BILU"}
+"""What begins a span, is inside, ends it, and is one alone."""
+_ROLES = "BIES"
+_ORDER: tuple[Scheme, ...] = ("IOB2", "IOB1", "BIOES", "BMES", "BILOU")
+"""Where several fit, the first is meant."""
+_TAG = re.compile(r"O|([BIESMLU])(?:-(.+))?", re.DOTALL)
+
+
+def _role(tag: str | None, scheme: Scheme) -> tuple[str, str]:
+    """What a tag says in a scheme: ``O``, ``B``, ``I``, ``E`` or ``S``, and the type; the ends of a sentence are O."""
+    if tag is None or tag == "O":
+        return "O", ""
+    letter, _, type_ = tag.partition("-")
+    return _ROLES[_LETTERS[scheme].index(letter)], type_
+
+
+def may_follow(before: str | None, after: str | None, scheme: Scheme) -> bool:
+    """Whether one tag may stand behind another; None is what stands before and behind a sentence."""
+    (role_before, type_before), (role, type_) = _role(before, scheme), _role(after, scheme)
+    is_same = type_before == type_ and role_before != "O"
+    if scheme == "IOB1":
+        return role != "B" or is_same
+    if scheme == "IOB2":
+        return role != "I" or is_same
+    is_open = role_before in ("B", "I")
+    return is_same and role in ("I", "E") if is_open else role in ("O", "B", "S")
+
+
+def first_break(tags: Sequence[str], scheme: Scheme) -> int | None:
+    """The first place where a sentence is not legal; the number of tokens stands for its end."""
+    around = [None, *tags, None]
+    breaks = (n for n, (here, next_) in enumerate(itertools.pairwise(around)) if not may_follow(here, next_, scheme))
+    return next(breaks, None)
+
+
+def find_scheme(sentences: Iterable[TaggedSentence]) -> Scheme | None:
+    """In which scheme tags are written; None if they write no spans.
+
+    Raises:
+        InputError: if they look like spans, and break every scheme; with the place of the first break.
+    """
+    tagged = list(sentences)
+    matches = [_TAG.fullmatch(tag) for tag in {tag for sentence in tagged for tag in sentence.tags}]
+    letters = {match[1] for match in matches if match is not None and match[1]}
+    typed = {match[2] is not None for match in matches if match is not None and match[1]}
+    if not letters or len(typed) > 1 or not all(matches) or not letters & {"B", "I", "S", "U"}:
+        return None
+    fitting = [scheme for scheme in _ORDER if letters <= set(_LETTERS[scheme])]
+    if not fitting:
+        return None
+    broken = {scheme: [s for s in tagged if first_break(s.tags, scheme) is not None] for scheme in fitting}
+    best = min(fitting, key=lambda scheme: len(broken[scheme]))
+    if broken[best]:
+        raise InputError(_what_breaks(broken[best][0], best))
+    return best
+
+
+def check_scheme(sentences: Iterable[TaggedSentence], scheme: Scheme) -> None:
+    """Refuse what is not written in a scheme.
+
+    Raises:
+        InputError: with the place of the first break.
+    """
+    for sentence in sentences:
+        for number, tag in enumerate(sentence.tags):
+            match = _TAG.fullmatch(tag)
+            if match is None or (match[1] or "B") not in _LETTERS[scheme]:
+                raise InputError(f"{sentence.place.token(number)}: {tag!r} is no tag of {scheme}")
+        if first_break(sentence.tags, scheme) is not None:
+            raise InputError(_what_breaks(sentence, scheme))
+
+
+def _what_breaks(sentence: TaggedSentence, scheme: Scheme) -> str:
+    number = first_break(sentence.tags, scheme)
+    assert number is not None
+    last = len(sentence.tags) - 1
+    where = sentence.place.token(min(number, last))
+    before = "the beginning of a sentence" if number == 0 else repr(sentence.tags[number - 1])
+    after = "the end of a sentence" if number > last else repr(sentence.tags[number])
+    return (
+        f"{where}: {after} cannot stand behind {before} in {scheme}: correct it, name another scheme, or say that "
+        "the tags write no spans (none)"
+    )
+
+
+def write_spans(spans: Iterable[Span], num_tokens: int, scheme: Scheme) -> list[str]:
+    """The tags of spans that do not meet."""
+    tags = ["O"] * num_tokens
+    begin, inside, *ends = list(_LETTERS[scheme])
+    stop_before, type_before = -1, ""
+    for type_, start, stop in sorted(spans, key=lambda span: span.start):
+        letters = [inside] * (stop - start)
+        if scheme != "IOB1" or (start, type_) == (stop_before, type_before):
+            letters[0] = begin
+        if ends:
+            letters[-1] = ends[0]
+            if len(letters) == 1:
+                letters[0] = ends[1]
+        suffix = "" if type_ == "_" else f"-{type_}"
+        tags[start:stop] = [letter + suffix for letter in letters]
+        stop_before, type_before = stop, type_
+    return tags
+
+
+def convert(tags: Sequence[str], source: Scheme, target: Scheme) -> list[str]:
+    """The same spans in another scheme.
+
+    Args:
+        tags: legal in ``source``.
+        source: in which they are written.
+        target: in which they are wanted.
+    """
+    if source == target:
+        return list(tags)
+    return write_spans(spans_of([_as_bioes(tag, source) for tag in tags]), len(tags), target)
+
+
+def _as_bioes(tag: str, scheme: Scheme) -> str:
+    """A tag in the letters that `spans_of` knows."""
+    return tag if tag == "O" else _ROLES[_LETTERS[scheme].index(tag[0])] + tag[1:]

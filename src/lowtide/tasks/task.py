@@ -1,0 +1,379 @@
+"""What tagger, classifier and matcher have in common: embeddings below, a head above, fit, predict, evaluate."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from lowtide.embeddings.base import Embedder, Encodes
+from lowtide.embeddings.device import pick_device
+from lowtide.embeddings.inputs import CutsText, as_sentence
+from lowtide.embeddings.type_vectors import TypeEmbedding
+from lowtide.errors import InputError
+from lowtide.model import LayerMix
+from lowtide.tasks.examples import LabelledPair, LabelledText, TaggedSentence
+from lowtide.tasks.fine_tuning import open_layers, tuned_groups
+from lowtide.tasks.fitting import History, Problem, fit, seeded
+from lowtide.tasks.heads import Head
+from lowtide.tasks.inputs import Inputs, make_sources
+from lowtide.tasks.options import FitOptions, HeadOptions
+from lowtide.tasks.reports import Evaluation
+from lowtide.tasks.saving import save
+from lowtide.tasks.state_store import TOKENS_AT_ONCE
+from lowtide.tasks.token_network import TokenNetwork, spelling_of
+from lowtide.text.tokenize import Sentence, Tokenizer
+
+Example = TypeVar("Example", TaggedSentence, LabelledText, LabelledPair)
+Answer = TypeVar("Answer")
+_ROWS_AT_ONCE = 64
+"""That are predicted together."""
+_MOST_WORST = 10
+
+
+class Network(nn.Module):
+    """A head, and the encoders that learn with it."""
+
+    def __init__(self, head: Head, encoders: Sequence[nn.Module | None]) -> None:
+        super().__init__()
+        self.head = head
+        self.encoders = nn.ModuleDict({str(n): encoder for n, encoder in enumerate(encoders) if encoder is not None})
+
+    def encoder(self, number: int) -> nn.Module | None:
+        """That of an embedding, if it learns."""
+        return dict(self.encoders.items()).get(str(number))
+
+
+class Task(ABC, Generic[Example, Answer]):
+    """A head over one or several embeddings.
+
+    Args:
+        embeddings: any rungs; the vectors of several are put beside each other.
+        options: the head.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ...: where the head computes.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self, embeddings: Embedder | Sequence[Embedder], options: HeadOptions, *, device: str = "auto"
+    ) -> None:
+        found = list(embeddings) if isinstance(embeddings, Sequence) else [embeddings]
+        for embedding in found:
+            if not hasattr(type(embedding), "embed_layers"):
+                raise InputError(
+                    f"found {type(embedding).__name__}, expected an embedding: lowtide.load(...) opens one"
+                )
+        if not found:
+            raise InputError("found no embedding, expected one at least")
+        self.embeddings: list[Embedder] = found
+        self.head_options = options
+        self.device = pick_device(device)
+        self.labels: list[str] = []
+        """That the head can answer, in the order of its scores."""
+        self.fit_options = FitOptions()
+        self.history = History()
+        self.scores: dict[str, Evaluation] = {}
+        """What was measured, by the name of the examples; the card tells it."""
+        self.num_train = 0
+        self.worst: list[tuple[Example, Answer]] = []
+        """The examples of the last evaluation whose answers were the worst, and these: texts, which nothing writes."""
+        self._network: Network | None = None
+
+    # -- what every task says for itself ---------------------------------------------------------
+
+    @abstractmethod
+    def _learn_labels(self, examples: Sequence[Example]) -> None:
+        """Find out what can be answered; refuse examples that cannot be learned from."""
+
+    @abstractmethod
+    def _make_head(self, tokens: TokenNetwork) -> Head:
+        """The head, with random weights."""
+
+    @abstractmethod
+    def _texts(self, examples: Iterable[Example]) -> Iterator[str | Sequence[str]]:
+        """The texts of examples, one or two each, one behind the other."""
+
+    @abstractmethod
+    def _targets(self, examples: Sequence[Example]) -> list[Any]:
+        """What the head shall answer, as numbers."""
+
+    @abstractmethod
+    def _loss(self, inputs: Inputs, numbers: Sequence[int], targets: Sequence[Any]) -> Tensor:
+        """The mean loss of some examples."""
+
+    @abstractmethod
+    def _answer(self, inputs: Inputs, numbers: Sequence[int]) -> list[Answer]:
+        """The answers to some examples."""
+
+    @abstractmethod
+    def _judge(self, examples: Sequence[Example], answers: Sequence[Answer]) -> Evaluation:
+        """How good answers are."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What was found out in fitting, beside the labels; for `config.json`."""
+
+    @abstractmethod
+    def restore(self, settings: dict[str, Any]) -> None:
+        """Take back what `settings` gave."""
+
+    def _check_valid(self, examples: Sequence[Example]) -> None:
+        """Refuse validation examples that cannot be judged, before anything is learned."""
+
+    def _settle(self, examples: Sequence[Example], answers: Sequence[Answer]) -> None:
+        """Decide, after a fit, what is chosen on the validation examples."""
+
+    @property
+    def texts_per_example(self) -> int:
+        """One, or two."""
+        return 1
+
+    # -- what is there ---------------------------------------------------------------------------
+
+    @property
+    def network(self) -> Network:
+        """Head and encoders.
+
+        Raises:
+            InputError: if nothing has been learned yet.
+        """
+        if self._network is None:
+            raise InputError(f"this {self.kind} has learned nothing yet: call fit, or open a saved one with load")
+        return self._network
+
+    @property
+    def mixes(self) -> dict[str, LayerMix]:
+        """The learned mixes of layers, by name: ``input``, ``output``."""
+        return self.network.head.tokens.mixes()
+
+    @property
+    def mix(self) -> LayerMix:
+        """The mix that was learned, for ``elmo.embed(sentences, mix=task.mix)``.
+
+        Raises:
+            InputError: if none was learned.
+        """
+        if not self.mixes:
+            raise InputError("this task learned no mix: its embeddings have one layer, or layers were chosen")
+        return next(iter(self.mixes.values()))
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What cuts raw text: that of the first embedding that has one.
+
+        Raises:
+            InputError: if none has.
+        """
+        for embedding in self.embeddings:
+            if isinstance(embedding, CutsText):
+                return embedding.tokenizer
+        raise InputError("no embedding of this task has a tokenizer: give sentences as lists of tokens")
+
+    def cut(self, text: str | Sequence[str]) -> Sentence:
+        """A text as its tokens; tokens stay as they are."""
+        return as_sentence(text, self.tokenizer) if isinstance(text, str) else list(text)
+
+    def save(self, folder: str | Path) -> None:
+        """Write a folder that `lowtide.tasks.load` opens, in a new process and without training data.
+
+        Raises:
+            InputError: if nothing has been learned, or the folder holds something else.
+            WriteError: if it cannot be written.
+        """
+        save(self, folder)
+
+    # -- fitting ---------------------------------------------------------------------------------
+
+    def _fit(
+        self,
+        examples: Sequence[Example],
+        valid: Sequence[Example] | None,
+        options: FitOptions | None,
+        store: str | Path | None,
+    ) -> None:
+        """Learn from examples.
+
+        Args:
+            examples: to learn from.
+            valid: that decide when to stop, and which state is kept; None: the last one is.
+            options: how.
+            store: a folder where the states of frozen embeddings are kept; None: one that is removed afterwards.
+        """
+        self.fit_options = options or FitOptions()
+        self._learn_labels(examples)
+        if valid:
+            self._check_valid(valid)
+        self.num_train = len(examples)
+        with ExitStack() as files, seeded(self.fit_options.seed):
+            self.build()
+            if store is None:
+                store = files.enter_context(tempfile.TemporaryDirectory(prefix="lowtide-"))
+            problem = _TaskProblem(self, examples, valid, Path(store), files)
+            self.history = fit(problem, self.fit_options)
+            if valid:
+                self._settle(valid, problem.answers())
+                self.scores["valid"] = self._judge(valid, problem.answers())
+
+    def build(self) -> None:
+        """Make the network, with random weights, as options and labels want it; nobody outside the package needs it."""
+        is_tuned = self.fit_options.fine_tuning is not None
+        encoders: list[nn.Module | None] = [
+            copy.deepcopy(cast(Encodes, embedding).encoder()) if is_tuned and _can_learn(embedding) else None
+            for embedding in self.embeddings
+        ]
+        if is_tuned and not any(encoders) and not any(isinstance(e, TypeEmbedding) for e in self.embeddings):
+            raise InputError("no embedding of this task can be trained further: leave fine_tuning out")
+        head = self._make_head(TokenNetwork(self.embeddings, self.head_options, is_tuned=is_tuned))
+        self._network = Network(head, encoders).to(self.device).eval()
+
+    def inputs(
+        self, sentences: Sequence[Sentence], *, store: Path | None = None, files: ExitStack | None = None
+    ) -> Inputs:
+        """Sentences, ready to be read by the network; see `make_sources`."""
+        encoders = [self.network.encoder(number) for number in range(len(self.embeddings))]
+        sources = make_sources(self.embeddings, sentences, encoders, store=store, files=files)
+        return Inputs(sentences, sources, spelling=spelling_of(self.head_options), device=self.device)
+
+    # -- answering -------------------------------------------------------------------------------
+
+    def _answer_all(self, inputs: Inputs) -> list[Answer]:
+        """The answers to all examples of some inputs, in their order."""
+        each = self.texts_per_example
+        lengths = list(map(len, inputs.sentences))
+        sizes = [max(lengths[n : n + each]) for n in range(0, len(lengths), each)]
+        order = sorted(range(len(sizes)), key=lambda number: sizes[number])
+        answers: dict[int, Answer] = {}
+        with torch.inference_mode():
+            for start in range(0, len(order), _ROWS_AT_ONCE):
+                numbers = order[start : start + _ROWS_AT_ONCE]
+                answers.update(zip(numbers, self._answer(inputs, numbers), strict=True))
+        return [answers[number] for number in range(len(sizes))]
+
+    def _predict_iter(self, texts: Iterable[str | Sequence[str]]) -> Iterator[Answer]:
+        """The answers to any number of texts, some thousand tokens at a time."""
+        self.network.eval()
+        held: list[Sentence] = []
+        tokens = 0
+        for text in texts:
+            held.append(self.cut(text))
+            tokens += len(held[-1]) + 1
+            if tokens >= TOKENS_AT_ONCE and len(held) % self.texts_per_example == 0:
+                yield from self._answer_all(self.inputs(held))
+                held, tokens = [], 0
+        if held:
+            yield from self._answer_all(self.inputs(held))
+
+    def _evaluate(self, examples: Sequence[Example], name: str) -> Evaluation:
+        answers = list(self._predict_iter(self._texts(examples)))
+        found = self._judge(examples, answers)
+        self.scores[name] = found
+        self.worst = [(examples[number], answers[number]) for number in found.wrong[:_MOST_WORST]]
+        return found
+
+    def _warn_of_unknown(self, unknown: Sequence[tuple[str, str]]) -> None:
+        """Say that examples have labels that the head cannot answer.
+
+        Args:
+            unknown: the place and the label of each.
+        """
+        if unknown:
+            place, label = unknown[0]
+            warnings.warn(
+                f"{place}: the label {label!r} stands in no training example, so it is never answered; "
+                f"{len(unknown):,} such labels count as errors",
+                stacklevel=4,
+            )
+
+
+def require_labels(labels: Sequence[str], num_examples: int) -> None:
+    """Refuse to learn what has one answer.
+
+    Raises:
+        InputError: if there are fewer than two labels.
+    """
+    if not num_examples:
+        raise InputError("found no example, expected some to learn from")
+    if len(labels) < 2:
+        found = f"all {num_examples:,} examples have the label {labels[0]!r}"
+        raise InputError(f"{found}: expected two labels at least, or there is nothing to learn")
+
+
+def _can_learn(embedding: Embedder) -> bool:
+    return hasattr(type(embedding), "encoder") and not isinstance(embedding, TypeEmbedding)
+
+
+class _TaskProblem(Problem):
+    """The examples of a task, by number."""
+
+    def __init__(
+        self,
+        task: Task[Any, Any],
+        examples: Sequence[Any],
+        valid: Sequence[Any] | None,
+        store: Path,
+        files: ExitStack,
+    ) -> None:
+        self._task, self._valid = task, valid
+        self.network = task.network
+        sentences = [task.cut(text) for text in task._texts(examples)]
+        each = task.texts_per_example
+        for number, sentence in enumerate(sentences):
+            if not sentence:
+                raise InputError(f"{examples[number // each].place}: the sentence holds no token")
+        self._lengths = [max(map(len, sentences[n : n + each])) for n in range(0, len(sentences), each)]
+        self._inputs = task.inputs(sentences, store=store, files=files)
+        self._targets = task._targets(examples)
+        self._valid_inputs: Inputs | None = None
+        if valid:
+            sentences = [task.cut(text) for text in task._texts(valid)]
+            self._valid_inputs = task.inputs(sentences, store=store, files=files)
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        return self._lengths
+
+    def loss(self, numbers: Sequence[int]) -> Tensor:
+        task = self._task
+        loss = task._loss(self._inputs, numbers, [self._targets[number] for number in numbers])
+        return loss + task.network.head.tokens.penalty()
+
+    def answers(self) -> list[Any]:
+        """To the validation examples."""
+        assert self._valid_inputs is not None
+        return self._task._answer_all(self._valid_inputs)
+
+    def measure(self) -> float | None:
+        if self._valid is None or self._valid_inputs is None:
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # labels that are never answered: said once, at the end
+            answers = self.answers()
+            self._task._settle(self._valid, answers)
+            return self._task._judge(self._valid, answers).score
+
+    def mixes(self) -> dict[str, LayerMix]:
+        return self._task.mixes
+
+    def groups(self, options: FitOptions) -> list[dict[str, Any]]:
+        head = self._task.network.head
+        scalars = {id(parameter) for mix in self.mixes().values() for parameter in mix.parameters()}
+        groups = [{"params": [p for p in head.parameters() if id(p) not in scalars], "lr": options.learning_rate}]
+        if options.fine_tuning is not None:
+            for encoder in self._task.network.encoders.values():
+                groups += tuned_groups(encoder, options.fine_tuning)
+        return groups
+
+    def begin_epoch(self, epoch: int) -> None:
+        tuning = self._task.fit_options.fine_tuning
+        if tuning is not None:
+            for encoder in self._task.network.encoders.values():
+                open_layers(encoder, epoch, tuning)

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import pytest
+
+from lowtide.errors import InputError, MissingPathError
+from lowtide.tasks.columns import ColumnOptions, read_columns, read_tokens
+
+CONLL = """\
+-DOCSTART-\t-X-\tO
+
+# a comment
+The\tDT\tO
+tide\tNN\tB-X
+#\t#\tO
+
+out\tRB\tO
+"""
+CONLLU = """\
+# text = Zum Meer
+1-2\tZum\t_\t_\t_\t_\t_\t_\t_\t_
+1\tZu\tzu\tADP\tAPPR\t_\t3\tcase\t_\t_
+2\tdem\tder\tDET\tART\t_\t3\tdet\t_\t_
+2.1\tleer\t_\t_\t_\t_\t_\t_\t_\t_
+3\tMeer\tMeer\tNOUN\tNN\t_\t0\troot\t_\t_
+
+"""
+
+
+def write(tmp_path: Path, text: str, name: str = "t.conll") -> Path:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_columns_are_read_with_the_lines_of_their_tokens(tmp_path: Path) -> None:
+    first, second = read_columns(write(tmp_path, CONLL))
+    assert (first.tokens, first.tags) == (["The", "tide", "#"], ["O", "B-X", "O"])
+    assert [first.place.token(n).rsplit(":")[-1] for n in range(3)] == ["4", "5", "6"]
+    assert (second.tokens, second.tags, str(second.place)) == (["out"], ["O"], f"{tmp_path / 't.conll'}:8")
+
+
+def test_another_column_of_tags_may_be_chosen(tmp_path: Path) -> None:
+    assert read_columns(write(tmp_path, CONLL), ColumnOptions(tag=1))[0].tags == ["DT", "NN", "#"]
+
+
+def test_columns_may_be_parted_by_spaces(tmp_path: Path) -> None:
+    text = "# sent_id = 4\n# X Y\nThe  DT O\n# # O\n\n\n-DOCSTART- -X- O\n\nout RB O"
+    assert [sentence.tokens for sentence in read_columns(write(tmp_path, text))] == [["The", "#"], ["out"]]
+
+
+def test_a_token_may_hold_a_space_where_tabs_part_columns(tmp_path: Path) -> None:
+    assert read_columns(write(tmp_path, "10 000\tB-N\nx\tO\n"))[0].tokens == ["10 000", "x"]
+
+
+@pytest.mark.parametrize("tag", [None, "upos", 3])
+def test_words_of_conllu_are_read_without_ranges_and_empty_nodes(tmp_path: Path, tag: str | int | None) -> None:
+    [sentence] = read_columns(write(tmp_path, CONLLU), ColumnOptions(tag=tag), is_conllu=True)
+    assert (sentence.tokens, sentence.tags) == (["Zu", "dem", "Meer"], ["ADP", "DET", "NOUN"])
+    assert list(sentence.place.lines) == [3, 4, 6]
+
+
+def test_a_compressed_file_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "t.conll.xz"
+    path.write_bytes(lzma.compress(CONLL.encode()))
+    assert len(read_columns(path)) == 2
+
+
+def test_tokens_alone_need_no_tags(tmp_path: Path) -> None:
+    assert list(read_tokens(write(tmp_path, "a\nb\n\nc\n"))) == [["a", "b"], ["c"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\tO\nb\n", r"t\.conll:2: found 1 columns, expected 2 as in line 1"),
+        ("a O\nb c O\n", r"t\.conll:2: found 3 columns, expected 2 as in line 1"),
+        ("a\tO\n\tO\n", r"t\.conll:2: there is no token in column 0"),
+        ("a\tO\nb\t\n", r"t\.conll:2: the token has no tag in column 1"),
+        ("a\n", r"t\.conll:1: found one column, expected a token and its tag"),
+        ("\n\n# nothing\n", r"t\.conll holds no sentence"),
+    ],
+)
+def test_a_broken_row_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_columns(write(tmp_path, text))
+
+
+def test_a_file_in_another_encoding_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.conll"
+    path.write_bytes("a\tO\n潮\tO\n".encode("gb18030"))
+    with pytest.raises(InputError, match=r"t\.conll:2: the byte 0xb3 is not utf-8"):
+        read_columns(path)
+
+
+def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no column 5: the file has 3"):
+        read_columns(write(tmp_path, CONLL), ColumnOptions(tag=5))
+    with pytest.raises(InputError, match=r"CoNLL-U has no column 'upo'\. Did you mean 'upos'"):
+        read_columns(write(tmp_path, CONLLU), ColumnOptions(tag="upo"), is_conllu=True)
+    with pytest.raises(InputError, match="expected its number"):
+        read_columns(write(tmp_path, CONLL), ColumnOptions(tag="ner"))
+    with pytest.raises(InputError, match=r"t\.conllu:1: found 2 columns, expected the 10 of CoNLL-U"):
+        read_columns(write(tmp_path, "1\ta\n", "t.conllu"), is_conllu=True)
+    with pytest.raises(MissingPathError, match="is not there: expected a file of examples"):
+        read_columns(tmp_path / "none.conll")

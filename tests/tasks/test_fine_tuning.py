@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lowtide.embeddings import Elmo
+from lowtide.tasks import FineTuning, FitOptions, Tagger, TaggerOptions
+from lowtide.tasks.fine_tuning import layer_parameters, open_layers, tuned_groups
+from stand_ins import SENTENCES, TAGS
+
+
+def test_every_parameter_belongs_to_one_layer(elmo: Elmo) -> None:
+    layers = layer_parameters(elmo.encoder())
+    assert len(layers) == elmo.num_layers
+    assert sum(map(len, layers)) == len(list(elmo.encoder().parameters()))
+    names = {id(parameter): name for name, parameter in elmo.encoder().named_parameters()}
+    assert all("token_network" in names[id(parameter)] for parameter in layers[0])
+    assert all("layers.1." in names[id(parameter)] for parameter in layers[2])
+
+
+def test_lower_layers_learn_slower(elmo: Elmo) -> None:
+    rates = [group["lr"] for group in tuned_groups(elmo.encoder(), FineTuning(learning_rate=0.1, decay=2.0))]
+    assert rates == pytest.approx([0.025, 0.05, 0.1])
+
+
+def test_layers_join_from_the_top_one_in_every_epoch(elmo: Elmo) -> None:
+    encoder = Elmo(elmo.stored, device="cpu").encoder()
+    before = [parameter.requires_grad for parameter in encoder.parameters()]
+    for epoch, expected in enumerate([[0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1], [1, 1, 1]]):
+        open_layers(encoder, epoch, FineTuning())
+        assert [all(p.requires_grad for p in layer) for layer in layer_parameters(encoder)] == list(map(bool, expected))
+    open_layers(encoder, 0, FineTuning(is_gradual=False))
+    assert all(parameter.requires_grad for parameter in encoder.parameters())
+    for parameter, value in zip(encoder.parameters(), before, strict=True):
+        parameter.requires_grad_(value)
+
+
+def test_an_encoder_learns_with_the_task_and_the_embedding_stays_as_it_is(elmo: Elmo) -> None:
+    before = elmo.embed(["the tide"])[0]
+    options = FitOptions(epochs=4, batch_size=3, fine_tuning=FineTuning(learning_rate=0.01))
+    tagger = Tagger(elmo, TaggerOptions(state_width=4), device="cpu").fit(SENTENCES, TAGS, options=options)
+    learned = tagger.network.encoder(0)
+    assert learned is not None
+    for mine, theirs in zip(layer_parameters(learned), layer_parameters(elmo.encoder()), strict=True):
+        assert any(not torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+    assert elmo.embed(["the tide"])[0].tobytes() == before.tobytes()

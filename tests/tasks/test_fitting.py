@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from lowtide.errors import TrainingError
+from lowtide.model import LayerMix
+from lowtide.tasks.fitting import Problem, batches, fit, seeded
+from lowtide.tasks.options import FitOptions
+
+
+class Sums(Problem):
+    """A single number that shall become 1, and scores that come as they were given."""
+
+    def __init__(self, scores: Sequence[float] = (), *, count: int = 8) -> None:
+        self.network = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.network.weight)
+        self._count, self._scores = count, iter(scores)
+        self.seen: list[float] = []
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        return [1] * self._count
+
+    def loss(self, numbers: Sequence[int]) -> Tensor:
+        loss: Tensor = (self.network.weight - 1).square().sum()
+        return loss
+
+    def measure(self) -> float | None:
+        self.seen.append(self.network.weight.item())
+        return next(self._scores, None)
+
+    def mixes(self) -> dict[str, LayerMix]:
+        return {}
+
+    def groups(self, options: FitOptions) -> list[dict[str, Any]]:
+        return [{"params": list(self.network.parameters()), "lr": options.learning_rate}]
+
+    def begin_epoch(self, epoch: int) -> None: ...
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 9), max_size=40), st.integers(1, 6), st.integers(0, 3))
+def test_every_example_is_in_one_batch_and_the_seed_decides_which(lengths: list[int], size: int, seed: int) -> None:
+    found = batches(lengths, size, (seed, 0))
+    assert sorted(number for batch in found for number in batch) == list(range(len(lengths)))
+    assert all(len(batch) <= size for batch in found)
+    assert batches(lengths, size, (seed, 0)) == found
+
+
+def test_the_state_with_the_best_score_is_kept_and_patience_ends() -> None:
+    problem = Sums([0.1, 0.5, 0.4, 0.5, 0.3, 0.9])
+    history = fit(problem, FitOptions(epochs=10, patience=3, batch_size=4))
+    assert (history.best_epoch, history.num_epochs, history.best_score) == (2, 5, 0.5)
+    assert problem.network.weight.item() == problem.seen[1]  # type: ignore[operator]  # it is a linear layer
+    assert [entry["valid"] for entry in history.entries if "valid" in entry] == [0.1, 0.5, 0.4, 0.5, 0.3]
+
+
+def test_without_a_score_the_last_state_is_kept() -> None:
+    problem = Sums()
+    history = fit(problem, FitOptions(epochs=3, patience=1))
+    assert (history.num_epochs, history.best_epoch) == (3, 3)
+    assert problem.network.weight.item() == problem.seen[-1]  # type: ignore[operator]  # it is a linear layer
+
+
+def test_a_loss_that_is_no_number_is_an_error() -> None:
+    problem = Sums()
+    nn.init.constant_(problem.network.weight, float("nan"))  # type: ignore[arg-type]  # it is a linear layer
+    with pytest.raises(TrainingError, match=r"the loss became nan: .* try 0\.0005"):
+        fit(problem, FitOptions())
+
+
+@pytest.fixture
+def unchanged() -> Iterator[None]:
+    """Nothing is drawn from PyTorch's own generator."""
+    before = torch.random.get_rng_state()
+    yield
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_seed_decides_all_that_is_drawn_and_changes_nothing_outside() -> None:
+    drawn = []
+    for seed in (1, 1, 2):
+        with seeded(seed):
+            drawn.append(torch.rand(3).tolist())
+    assert drawn[0] == drawn[1] != drawn[2]

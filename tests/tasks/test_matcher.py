@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lowtide.errors import InputError
+from lowtide.tasks import FitOptions, Matcher, MatcherOptions
+from lowtide.tasks.matcher import Answer, Pair
+from stand_ins import WORDS, Rung
+
+SAME: list[Pair] = [([word], [word]) for word in WORDS]
+OTHER: list[Pair] = [([word], [WORDS[number - 2]]) for number, word in enumerate(WORDS)]
+PAIRS = SAME + OTHER
+LABELS: list[Answer] = ["1"] * 6 + ["0"] * 6
+QUICK = FitOptions(epochs=40, patience=40, batch_size=4, learning_rate=0.02)
+
+
+def matcher_of(**options: object) -> Matcher:
+    return Matcher(Rung(), MatcherOptions(reader="none", pool="mean", state_width=12, dropout=0.0, **options))  # type: ignore[arg-type]  # of MatcherOptions
+
+
+@pytest.mark.parametrize("objective", ["classify", "contrastive"])
+def test_labels_of_pairs_are_learned(objective: str) -> None:
+    matcher = matcher_of(objective=objective).fit(PAIRS, LABELS, valid=(PAIRS, LABELS), options=QUICK)
+    assert matcher.predict(PAIRS) == LABELS
+    assert (matcher.scores["valid"].metric, matcher.scores["valid"].score) == ("accuracy", 1)
+
+
+def test_scores_of_pairs_are_learned() -> None:
+    scores: list[Answer] = [5.0] * 6 + [1.0] * 6
+    matcher = matcher_of(objective="cosine").fit(PAIRS, scores, valid=(PAIRS, scores), options=QUICK)
+    found = [float(score) for score in matcher.predict(PAIRS)]
+    assert min(found[:6]) > max(found[6:]) and found[0] == pytest.approx(5, abs=0.5)
+    assert (matcher.scores["valid"].metric, matcher.lowest, matcher.highest) == ("Spearman", 1, 5)
+
+
+def test_files_of_pairs_are_learned_from_and_judged(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    row = '{{"label": "{}", "sentence1": ["{}"], "sentence2": ["{}"]}}\n'
+    rows = [row.format(label, a[0], b[0]) for label, (a, b) in zip(LABELS, PAIRS, strict=True)]
+    path.write_text("".join(rows), encoding="utf-8")
+    matcher = matcher_of().fit_file(path, valid=path, options=FitOptions(epochs=1))
+    assert matcher.evaluate_file(path).num_examples == 12
+
+
+def test_pairs_that_cannot_be_learned_from_are_refused() -> None:
+    with pytest.raises(InputError, match="found 12 pairs and 1 answers"):
+        matcher_of().fit(PAIRS, ["1"])
+    with pytest.raises(InputError, match="not two different scores"):
+        matcher_of(objective="cosine").fit(PAIRS, [1.0] * 12)
+    with pytest.raises(InputError, match="expected two, of which 'same' is that of texts that belong together"):
+        matcher_of(objective="contrastive", same_label="same").fit(PAIRS, LABELS)
+    with pytest.raises(InputError, match=r"pairs\[0\]: found list of 1, expected a pair of texts"):
+        matcher_of().fit([["a"]], ["1"])  # type: ignore[list-item]  # the mistake that is tested

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lowtide.embeddings import Elmo
+from lowtide.errors import InputError
+from lowtide.tasks import Classifier, ClassifierOptions, FitOptions, Matcher, MatcherOptions, Tagger, TaggerOptions
+from lowtide.tasks.prediction_files import predict_file
+from stand_ins import LABELS, SENTENCES, TAGS
+
+ONCE = FitOptions(epochs=1)
+
+
+@pytest.fixture(scope="module")
+def tagger(elmo: Elmo) -> Tagger:
+    return Tagger(elmo, TaggerOptions(reader="none"), device="cpu").fit(SENTENCES, TAGS, options=ONCE)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_tags_are_written_as_columns(tagger: Tagger, tmp_path: Path) -> None:
+    source = write(tmp_path / "t.txt", "The tide, out.\n\nbank\n")
+    assert predict_file(tagger, source, tmp_path / "out.conll") == 3
+    blocks = (tmp_path / "out.conll").read_text(encoding="utf-8").split("\n\n")
+    rows = [[row.split("\t")[0] for row in block.strip().split("\n")] for block in blocks]
+    assert rows == [["The", "tide", ",", "out", "."], [""], ["bank"], [""]]
+
+
+def test_a_long_text_is_answered_in_pieces_as_it_is_at_once(
+    tagger: Tagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "t.txt", "\n".join(" ".join(sentence) for sentence in SENTENCES * 3))
+    predict_file(tagger, source, tmp_path / "once.jsonl")
+    monkeypatch.setattr("lowtide.tasks.task.TOKENS_AT_ONCE", 5)
+    predict_file(tagger, source, tmp_path / "pieces.jsonl")
+    assert (tmp_path / "pieces.jsonl").read_bytes() == (tmp_path / "once.jsonl").read_bytes()
+
+
+def test_labels_are_written_before_their_text(elmo: Elmo, tmp_path: Path) -> None:
+    options = ClassifierOptions(reader="none")
+    classifier = Classifier(elmo, options, device="cpu").fit(SENTENCES, LABELS, options=ONCE)
+    source = write(tmp_path / "t.csv", 'label,text\nx,"the\ttide, out"\nx,bank\n')
+    labels = classifier.predict(["the\ttide, out", "bank"])
+    expected = {
+        "out.tsv": f"{labels[0]}\tthe tide, out\n{labels[1]}\tbank\n",
+        "out.csv": f'{labels[0]},"the\ttide, out"\n{labels[1]},bank\n',
+    }
+    for name, text in expected.items():
+        assert predict_file(classifier, source, tmp_path / name) == 2
+        assert (tmp_path / name).read_text(encoding="utf-8") == text
+    predict_file(classifier, source, tmp_path / "out.jsonl")
+    rows = [json.loads(row) for row in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert rows[1] == {"text": "bank", "label": labels[1]}
+
+
+def test_scores_are_written_before_both_texts(elmo: Elmo, tmp_path: Path) -> None:
+    options = MatcherOptions(reader="none", objective="cosine")
+    pairs, scores = [("the tide", "out"), ("bank", "bank")], [1.0, 2.0]
+    matcher = Matcher(elmo, options, device="cpu").fit(pairs, scores, options=ONCE)
+    source = write(tmp_path / "t.txt", "the tide\tout\nbank\tbank\n")
+    predict_file(matcher, source, tmp_path / "out.tsv")
+    told = [float(score) for score in matcher.predict(pairs)]
+    rows = [row.split("\t") for row in (tmp_path / "out.tsv").read_text(encoding="utf-8").splitlines()]
+    assert [row[1:] for row in rows] == [["the tide", "out"], ["bank", "bank"]]
+    assert [float(row[0]) for row in rows] == pytest.approx(told, rel=1e-5)
+
+
+def test_answers_appear_whole_or_not_at_all(tagger: Tagger, tmp_path: Path) -> None:
+    source = tmp_path / "t.txt"
+    source.write_bytes("the tide\n潮\n".encode("gb18030"))
+    with pytest.raises(InputError, match=r"t\.txt:2: the byte"):
+        predict_file(tagger, source, tmp_path / "out.conll")
+    with pytest.raises(InputError, match=r"out\.tsv: tags are written as \.conll or \.jsonl"):
+        predict_file(tagger, source, tmp_path / "out.tsv")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.txt"]

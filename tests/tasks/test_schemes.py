@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lowtide.errors import InputError
+from lowtide.tasks.examples import Place, TaggedSentence
+from lowtide.tasks.schemes import SCHEMES, Scheme, check_scheme, convert, find_scheme, first_break, write_spans
+from lowtide.tasks.spans import Span
+
+SPANS = [("X", 0, 1), ("X", 1, 4), ("Y", 4, 6), ("X", 7, 9)]
+WRITTEN = {
+    "IOB1": "I-X B-X I-X I-X I-Y I-Y O I-X I-X",
+    "IOB2": "B-X B-X I-X I-X B-Y I-Y O B-X I-X",
+    "BIOES": "S-X B-X I-X E-X B-Y E-Y O B-X E-X",
+    "BMES": "S-X B-X M-X E-X B-Y E-Y O B-X E-X",
+    "BILOU": "U-X B-X I-X L-X B-Y L-Y O B-X L-X",
+}
+
+
+def tagged(*texts: str) -> list[TaggedSentence]:
+    """Sentences of a file, one after the other."""
+    sentences, line = [], 1
+    for text in texts:
+        tags = text.split()
+        sentences.append(TaggedSentence(["w"] * len(tags), tags, Place("f.conll", range(line, line + len(tags)))))
+        line += len(tags) + 1
+    return sentences
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_spans_are_written_in_every_scheme(scheme: Scheme) -> None:
+    assert write_spans([Span(*span) for span in SPANS], 9, scheme) == WRITTEN[scheme].split()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_scheme_is_found_out(scheme: Scheme) -> None:
+    assert find_scheme(tagged(WRITTEN[scheme])) == scheme
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> tuple[list[Span], int]:
+    """Spans that do not meet, and the length of their sentence."""
+    pieces = draw(st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["", "X", "Y-Z"])), max_size=6))
+    found, place = [], 0
+    for length, type_ in pieces:
+        if type_:
+            found.append(Span(type_, place, place + length))
+        place += length
+    return found, place
+
+
+@settings(derandomize=True, deadline=None)
+@given(spans(), st.sampled_from(SCHEMES), st.sampled_from(SCHEMES))
+def test_spans_come_back_from_any_scheme(drawn: tuple[list[Span], int], source: Scheme, target: Scheme) -> None:
+    found, length = drawn
+    tags = write_spans(found, length, source)
+    assert first_break(tags, source) is None
+    assert convert(tags, source, target) == write_spans(found, length, target)
+    assert convert(convert(tags, source, target), target, source) == tags
+
+
+def test_types_may_be_missing_and_may_hold_hyphens() -> None:
+    assert find_scheme(tagged("B M E S")) == "BMES"
+    assert convert("B M E S".split(), "BMES", "IOB2") == "B I I B".split()
+    assert convert(["B-A-B", "I-A-B"], "IOB2", "BIOES") == ["B-A-B", "E-A-B"]
+
+
+@pytest.mark.parametrize("tags", ["DT NN VB", "O O O", "NOUN B-X", "B B-X", "I O NN"])
+def test_tags_that_write_no_spans_have_no_scheme(tags: str) -> None:
+    assert find_scheme(tagged(tags)) is None
+
+
+@pytest.mark.parametrize(
+    ("sentences", "message"),
+    [
+        (("O B-X I-X", "O I-X O B-Y"), r"f\.conll:6: 'I-X' cannot stand behind 'O' in IOB2"),
+        (("B-X I-X", "I-Y B-X"), r"f\.conll:4: 'I-Y' cannot stand behind the beginning of a sentence in IOB2"),
+        (("S-X O", "B-X"), r"f\.conll:4: the end of a sentence cannot stand behind 'B-X' in BIOES"),
+        (("B-X E-Y S-X", "B-X E-X"), r"f\.conll:2: 'E-Y' cannot stand behind 'B-X' in BIOES"),
+    ],
+)
+def test_what_breaks_every_scheme_is_named_with_its_line(sentences: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find_scheme(tagged(*sentences))
+
+
+def test_a_scheme_that_was_named_is_checked() -> None:
+    check_scheme(tagged("I-X B-X"), "IOB1")
+    with pytest.raises(InputError, match=r"f\.conll:2: 'B-X' cannot stand behind 'O' in IOB1"):
+        check_scheme(tagged("O B-X"), "IOB1")
+    with pytest.raises(InputError, match=r"f\.conll:2: 'E-X' is no tag of IOB2"):
+        check_scheme(tagged("B-X E-X"), "IOB2")

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lowtide.embeddings import Elmo
+from lowtide.errors import ConfigError, InputError
+from lowtide.tasks import ColumnOptions, FineTuning, FitOptions, LayerOptions, Tagger, TaggerOptions
+from lowtide.tasks.schemes import convert
+from stand_ins import SENTENCES, TAGS, Rung, write_conll
+
+LINEAR = TaggerOptions(reader="none", dropout=0.0)
+QUICK = FitOptions(epochs=30, patience=30, batch_size=3, learning_rate=0.1)
+DATA = (SENTENCES, TAGS)
+
+
+@pytest.fixture(scope="module")
+def learned() -> Tagger:
+    return Tagger(Rung(telling=1), LINEAR).fit(*DATA, valid=DATA, options=QUICK)
+
+
+def test_tags_are_learned(learned: Tagger) -> None:
+    assert learned.predict(SENTENCES) == TAGS
+    assert learned.scores["valid"].score == 1
+    assert learned.predict([[], ["river"]]) == [[], ["B-Y"]]
+
+
+@pytest.mark.parametrize("telling", [0, 1, 2])
+def test_the_layer_that_tells_the_tags_weighs_most(telling: int) -> None:
+    options = TaggerOptions(reader="none", dropout=0.2, layers=LayerOptions(penalty=0.0))
+    quick = FitOptions(epochs=12, batch_size=3, learning_rate=0.03)
+    tagger = Tagger(Rung(telling), options).fit(*DATA, options=quick)
+    assert int(tagger.mix.weights.argmax()) == telling and tagger.mix.weights.max() > 0.5
+    first, last = tagger.history.alphas()[f"input {telling}"][0], tagger.history.alphas()[f"input {telling}"][-1]
+    assert last[1] > first[1] and last[0] == tagger.history.num_epochs
+
+
+def test_a_large_lambda_holds_the_mix_at_the_plain_mean() -> None:
+    options = TaggerOptions(reader="none", dropout=0.0, layers=LayerOptions(penalty=100.0))
+    tagger = Tagger(Rung(), options).fit(*DATA, options=FitOptions(epochs=10, batch_size=3, learning_rate=0.005))
+    np.testing.assert_allclose(tagger.mix.weights.detach(), 1 / 3, atol=0.02)
+
+
+def test_the_states_of_a_frozen_embedding_are_computed_once(tmp_path: Path) -> None:
+    rung = Rung()
+    for _ in range(2):
+        Tagger(rung, LINEAR).fit(*DATA, valid=DATA, options=FitOptions(epochs=2), store=tmp_path)
+    assert rung.num_calls == 1
+
+
+@pytest.mark.parametrize("scheme", ["IOB1", "IOB2", "BIOES", "BMES", "BILOU"])
+def test_tags_come_back_in_the_scheme_they_were_given_in(scheme: str) -> None:
+    tags = [convert(of, "IOB2", scheme) for of in TAGS]  # type: ignore[arg-type]  # one of them
+    tagger = Tagger(Rung(), LINEAR).fit(SENTENCES, tags, options=QUICK)
+    assert (tagger.scheme, tagger.predict(SENTENCES)) == (scheme, tags)
+    assert tagger.evaluate(*DATA).score == 1  # judged as spans, in whichever scheme they are written
+
+
+def test_tags_that_write_no_spans_are_judged_by_accuracy() -> None:
+    tags = [["N" if word in ("tide", "bank", "river") else "X" for word in words] for words in SENTENCES]
+    tagger = Tagger(Rung(), LINEAR).fit(SENTENCES, tags, valid=(SENTENCES, tags), options=QUICK)
+    assert (tagger.scheme, tagger.labels) == (None, ["N", "X"])
+    assert (tagger.scores["valid"].metric, tagger.scores["valid"].score) == ("accuracy", 1)
+    plain = Tagger(Rung(), TaggerOptions(scheme="none")).fit(*DATA, options=FitOptions(epochs=1))
+    assert plain.labels == ["B-X", "B-Y", "I-Y", "O"]
+
+
+def test_the_best_taggings_begin_with_the_one_that_is_predicted(learned: Tagger) -> None:
+    for best, tags in zip(learned.predict_n_best(SENTENCES[:2], 4), TAGS, strict=False):
+        assert best[0].tags == tags and len(best) == 4
+        probabilities = [tagging.probability for tagging in best]
+        assert probabilities == sorted(probabilities, reverse=True) and sum(probabilities) <= 1 + 1e-6
+
+
+def test_marginals_are_probabilities_of_the_tags_of_the_network(learned: Tagger) -> None:
+    [found] = learned.marginals([["river", "bank"]])
+    assert learned.labels == ["O", "S-X", "B-X", "I-X", "E-X", "S-Y", "B-Y", "I-Y", "E-Y"]
+    assert [learned.labels[number] for number in found.argmax(axis=1)] == ["B-Y", "E-Y"]
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_same_seed_learns_the_same_and_another_one_does_not() -> None:
+    options = TaggerOptions(state_width=3, char_filters=2)
+    fits = [Tagger(Rung(), options).fit(*DATA, options=FitOptions(epochs=2, seed=seed)) for seed in (4, 4, 5)]
+    first, again, other = (torch.cat([p.flatten() for p in fit.network.parameters()]) for fit in fits)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_text_is_cut_by_the_tokenizer_of_the_embedding(elmo: Elmo) -> None:
+    tagger = Tagger([elmo], LINEAR).fit(["the tide.", "bank"], [["O", "B-X", "O"], ["O"]], options=FitOptions(epochs=1))
+    assert [len(tags) for tags in tagger.predict(["The tide goes out.", ["bank"]])] == [5, 1]
+    with pytest.raises(InputError, match="no embedding of this task has a tokenizer"):
+        Tagger(Rung()).fit(["the tide"], [["O", "B-X"]])
+
+
+def test_files_are_learned_from_and_judged(tmp_path: Path) -> None:
+    path = write_conll(tmp_path / "t.conll")
+    tagger = Tagger(Rung(), LINEAR).fit_file(path, valid=path, options=QUICK)
+    assert tagger.evaluate_file(path).score == 1
+    assert tagger.evaluate_file(path, columns=ColumnOptions(tag=1)).by_label["Y"].wanted == 4
+
+
+def test_unknown_tags_are_named_and_count_as_errors(learned: Tagger, tmp_path: Path) -> None:
+    path = write_conll(tmp_path / "t.conll", [["river", "bank"], ["sat"]], [["B-Y", "I-Y"], ["B-NEW"]])
+    with pytest.warns(UserWarning, match=r"t\.conll:4: the label 'B-NEW' stands in no training example"):
+        found = learned.evaluate_file(path)
+    assert found.by_label["NEW"].recall == 0 and found.wrong == [1]
+
+
+@pytest.mark.parametrize(
+    ("sentences", "tags", "message"),
+    [
+        ([["a"], ["b"]], [["O"]], "found 2 sentences and 1 lists of tags"),
+        ([["a", "b"]], [["O"]], r"sentences\[0\]: found 2 tokens and 1 tags"),
+        ([["a"], []], [["B-X"], []], r"sentences\[1\]: the sentence holds no token"),
+        ([["a", "b"]], [["O", "O"]], "all 1 examples have the label 'O'"),
+        ([["a", "b", "c"]], [["B-X", "O", "I-X"]], r"sentences\[0\], token 2: 'I-X' cannot stand behind 'O' in IOB2"),
+        ([], [], "found no example"),
+    ],
+)
+def test_examples_that_cannot_be_learned_from_are_refused(
+    sentences: list[list[str]], tags: list[list[str]], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        Tagger(Rung()).fit(sentences, tags)
+
+
+def test_what_has_learned_nothing_says_so() -> None:
+    with pytest.raises(InputError, match="this tagger has learned nothing yet"):
+        Tagger(Rung()).predict([["a"]])
+    with pytest.raises(InputError, match="found str, expected an embedding"):
+        Tagger(["en"])  # type: ignore[list-item]  # the mistake that is tested
+    with pytest.raises(InputError, match="this task learned no mix"):
+        _ = Tagger(Rung(), TaggerOptions(layers=LayerOptions("top"))).fit(*DATA, options=FitOptions(epochs=1)).mix
+    with pytest.raises(ConfigError, match=r"dropout is 1\.5, expected 0 or more"):
+        TaggerOptions(dropout=1.5)
+
+
+def test_an_embedding_that_cannot_learn_is_not_fine_tuned() -> None:
+    with pytest.raises(InputError, match="no embedding of this task can be trained further"):
+        Tagger(Rung()).fit(*DATA, options=FitOptions(fine_tuning=FineTuning()))

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tiny
+from command import Command
+from stand_ins import write_conll, write_labelled
+
+QUICK = ("--epochs", "2", "--state-width", "4", "--device", "cpu")
+
+
+@pytest.mark.parametrize("command", ["train tagger", "train classifier", "train matcher", "predict"])
+def test_help_ends_with_a_line_to_paste(command: str, run: Command) -> None:
+    ran = run(*command.split(), "--help")
+    assert ran.code == 0
+    assert ran.out.strip().splitlines()[-1].strip().startswith(f"lowtide {command}")
+
+
+def test_a_tagger_is_taught_and_answers(run: Command, saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    path, out = write_conll(tmp_path / "t.conll"), tmp_path / "out"
+    ran = run("train", "tagger", saved_bytes.folder, path, "--valid", path, "--test", path, "--out", out, *QUICK)
+    assert ran.code == 0, ran.err
+    assert "span F1" in ran.out and "layers input: α 0:" in ran.out and "tide" not in ran.out + ran.err
+    assert run("predict", out, path, "--out", tmp_path / "answers.conll").code == 0
+    assert (tmp_path / "answers.conll").read_text(encoding="utf-8").startswith("the\t")
+
+
+def test_seeds_are_reported_as_json(run: Command, saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    path, out = write_labelled(tmp_path / "t.tsv"), tmp_path / "out"
+    files = (path, "--valid", path, "--test", path)
+    ran = run("train", "classifier", saved_bytes.folder, *files, "--out", out, "--seeds", "2", "--json", *QUICK)
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert found["seeds"] == [0, 1] and len(found["scores"]["test"]["values"]) == 2
+
+
+def test_texts_are_shown_to_who_asks(run: Command, saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text("1\tthe tide\tthe tide\n0\tthe bank\tout\n", encoding="utf-8")
+    test = tmp_path / "test.tsv"
+    test.write_text("1\tthe tide\tthe tide\n0\tthe tide\tthe tide\n", encoding="utf-8")  # one of them is wrong
+    out = ("--out", tmp_path / "out", *QUICK)
+    ran = run("train", "matcher", saved_bytes.folder, path, "--test", test, "--show-text", *out)
+    assert ran.code == 0, ran.err
+    assert "the tide  |  the tide" in ran.out
+
+
+def test_who_means_pretrain_is_told_so(run: Command, tmp_path: Path) -> None:
+    ran = run("train", tmp_path)
+    assert ran.code == 2 and f"lowtide pretrain {tmp_path} --out DIR" in ran.err
+
+
+def test_where_things_go_has_to_be_said(run: Command, tmp_path: Path) -> None:
+    assert "Name a folder with --out DIR" in run("train", "tagger", "model", "train.conll").err
+    assert "Name a file with --out FILE" in run("predict", "task", "text.txt").err
+
+
+def test_a_line_that_breaks_is_named(run: Command, saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    path = tmp_path / "t.conll"
+    path.write_text("the\tO\ntide\n", encoding="utf-8")
+    ran = run("train", "tagger", saved_bytes.folder, path, "--out", tmp_path / "out")
+    assert ran.code == 2 and "t.conll:2: found 1 columns, expected 2 as in line 1" in ran.err
