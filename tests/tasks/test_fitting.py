@@ -18,6 +18,8 @@ from lowtide.tasks.options import FitOptions
 class Sums(Problem):
     """A single number that shall become 1, and scores that come as they were given."""
 
+    network: nn.Linear
+
     def __init__(self, scores: Sequence[float] = (), *, count: int = 8) -> None:
         self.network = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(self.network.weight)
@@ -58,7 +60,7 @@ def test_the_state_with_the_best_score_is_kept_and_patience_ends() -> None:
     problem = Sums([0.1, 0.5, 0.4, 0.5, 0.3, 0.9])
     history = fit(problem, FitOptions(epochs=10, patience=3, batch_size=4))
     assert (history.best_epoch, history.num_epochs, history.best_score) == (2, 5, 0.5)
-    assert problem.network.weight.item() == problem.seen[1]  # type: ignore[operator]  # it is a linear layer
+    assert problem.network.weight.item() == problem.seen[1]
     assert [entry["valid"] for entry in history.entries if "valid" in entry] == [0.1, 0.5, 0.4, 0.5, 0.3]
 
 
@@ -66,12 +68,12 @@ def test_without_a_score_the_last_state_is_kept() -> None:
     problem = Sums()
     history = fit(problem, FitOptions(epochs=3, patience=1))
     assert (history.num_epochs, history.best_epoch) == (3, 3)
-    assert problem.network.weight.item() == problem.seen[-1]  # type: ignore[operator]  # it is a linear layer
+    assert problem.network.weight.item() == problem.seen[-1]
 
 
 def test_a_loss_that_is_no_number_is_an_error() -> None:
     problem = Sums()
-    nn.init.constant_(problem.network.weight, float("nan"))  # type: ignore[arg-type]  # it is a linear layer
+    nn.init.constant_(problem.network.weight, float("nan"))
     with pytest.raises(TrainingError, match=r"the loss became nan: .* try 0\.0005"):
         fit(problem, FitOptions())
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from stand_ins import WORDS, Rung
 SAME: list[Pair] = [([word], [word]) for word in WORDS]
 OTHER: list[Pair] = [([word], [WORDS[number - 2]]) for number, word in enumerate(WORDS)]
 PAIRS = SAME + OTHER
-LABELS: list[Answer] = ["1"] * 6 + ["0"] * 6
+LABELS: Sequence[Answer] = ["1"] * 6 + ["0"] * 6
 QUICK = FitOptions(epochs=40, patience=40, batch_size=4, learning_rate=0.02)
 
 
@@ -28,7 +29,7 @@ def test_labels_of_pairs_are_learned(objective: str) -> None:
 
 
 def test_scores_of_pairs_are_learned() -> None:
-    scores: list[Answer] = [5.0] * 6 + [1.0] * 6
+    scores: Sequence[Answer] = [5.0] * 6 + [1.0] * 6
     matcher = matcher_of(objective="cosine").fit(PAIRS, scores, valid=(PAIRS, scores), options=QUICK)
     found = [float(score) for score in matcher.predict(PAIRS)]
     assert min(found[:6]) > max(found[6:]) and found[0] == pytest.approx(5, abs=0.5)
