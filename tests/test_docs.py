@@ -22,7 +22,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ("readme", "expected"),
     [
         ("README.md", ["True", "['The', 'tide', 'goes', 'out', '.']", "(5, 192)", "(192,)"]),
-        ("README.zh-CN.md", ["['潮水', '退', '了', '。']", "(4, 192)", "(192,)"]),
+        ("README.zh-CN.md", ["True", "['潮水', '退', '了', '。']", "(4, 192)", "(192,)"]),
     ],
 )
 def test_the_lines_of_a_readme_run(

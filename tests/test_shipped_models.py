@@ -22,13 +22,14 @@ def en() -> lowtide.Elmo:
     return lowtide.load("en", device="cpu")
 
 
-def test_it_is_small_and_its_files_are_whole(en: lowtide.Elmo) -> None:
-    folder = shipped_model("en")
+@pytest.mark.parametrize("name", ["en", "zh"])
+def test_it_is_small_and_its_files_are_whole(name: str) -> None:
+    folder = shipped_model(name)
     assert folder is not None
     assert (folder / "model.safetensors").stat().st_size < 16e6
     assert (folder / "softmax.safetensors").stat().st_size < 8e6
     assert "perplexity" in (folder / "README.md").read_text(encoding="utf-8")
-    assert en.calibration is not None
+    assert lowtide.load(name, device="cpu").calibration is not None
 
 
 def test_the_bank_of_a_river_is_told_from_one_with_money(en: lowtide.Elmo) -> None:
@@ -49,3 +50,15 @@ def test_it_expects_what_people_would(en: lowtide.Elmo) -> None:
 def test_lower_case_text_is_known_too(en: lowtide.Elmo) -> None:
     one, other = en.embed(["The men walked down the street.", "the men walked down the street."])
     assert np.corrcoef(one[3], other[3])[0, 1] > 0.8
+
+
+def test_goods_given_back_are_told_from_an_army_that_falls_back() -> None:
+    sentences = [
+        "这件衣服不合身，我想[退]货，请把钱还给我。",
+        "商店答应给顾客[退]钱。",
+        "敌军抵挡不住，只好向北败[退]。",
+        "他吓得连连后[退]，不敢上前。",
+    ]
+    found = compare(lowtide.load("zh", device="cpu"), sentences, calibrated=True).surroundings
+    assert found is not None
+    assert min(found[0, 1], found[2, 3]) > found[:2, 2:].max()
