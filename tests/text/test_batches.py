@@ -217,7 +217,7 @@ def test_the_directions_predict_what_stands_beside() -> None:
 
 
 def spelled(batch: Batch, row: int) -> list[int]:
-    return batch.type_char_ids[batch.type_index[row, : batch.lengths[row]], 0].tolist()
+    return [int(batch.type_char_ids[type_, 0]) for type_ in batch.type_index[row, : batch.lengths[row]]]
 
 
 @claim
@@ -227,7 +227,9 @@ def test_parts_have_the_rows_of_a_batch_in_turn(ahead: Batch, back: Batch, parts
     steps = min(ahead.type_index.shape[1], back.type_index.shape[1])
     lengths = np.minimum(ahead.lengths[:rows], steps)
     forward, backward = (
-        Batch(np.arange(5)[:, None], side.type_index[:rows, :steps], side.starts[:rows, :steps], lengths)
+        Batch(
+            np.arange(5, dtype=np.int32)[:, None], side.type_index[:rows, :steps], side.starts[:rows, :steps], lengths
+        )
         for side in (ahead, back)
     )
     targets = Targets(
