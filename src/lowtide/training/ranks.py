@@ -135,8 +135,7 @@ class Ranks:
         reason = "another process of this training has ended, and could not say why"
         with suppress(RuntimeError):  # nobody may be left to be told
             if not (self.is_first or isinstance(error, _Lost) or self._store.check([_REASON])):
-                why = f"process {self.rank} of {self.size}: {str(error) or type(error).__name__}"
-                self._store.set(_REASON, why)
+                self._store.set(_REASON, json.dumps([self.rank, str(error) or type(error).__name__]))
             self._store.add(_LEFT, 1)
         dist.destroy_process_group()  # what the others wait for fails now
         if not self.is_first:
@@ -149,7 +148,8 @@ class Ranks:
             while self._store.add(_LEFT, 0) < self.size and time.monotonic() < until:
                 time.sleep(_LOOK_SECONDS)
             if self._store.check([_REASON]):
-                reason = self._store.get(_REASON).decode()
+                number, why = json.loads(self._store.get(_REASON))
+                reason = f"process {number} of {self.size}: {why}"
         return TrainingError(reason) if isinstance(error, _Lost) else error
 
 
