@@ -61,7 +61,8 @@ def test_tags_come_back_in_the_scheme_they_were_given_in(scheme: str) -> None:
 
 def test_tags_that_write_no_spans_are_judged_by_accuracy() -> None:
     tags = [["N" if word in ("tide", "bank", "river") else "X" for word in words] for words in SENTENCES]
-    tagger = Tagger(Rung(), LINEAR).fit(SENTENCES, tags, valid=(SENTENCES, tags), options=QUICK)
+    options = TaggerOptions(reader="none", dropout=0.0, layers=LayerOptions("1"))
+    tagger = Tagger(Rung(), options).fit(SENTENCES, tags, valid=(SENTENCES, tags), options=QUICK)
     assert (tagger.scheme, tagger.labels) == (None, ["N", "X"])
     assert (tagger.scores["valid"].metric, tagger.scores["valid"].score) == ("accuracy", 1)
     plain = Tagger(Rung(), TaggerOptions(scheme="none")).fit(*DATA, options=FitOptions(epochs=1))

@@ -25,8 +25,8 @@ from lowtide.training.optimisation import clip_gradients
 log = logging.getLogger("lowtide")
 
 SCALARS_FASTER = 10.0
-"""The learning rate of gamma and s, in that of the head: there are few of them, and each step of Adam moves every
-number by about the rate, whatever its gradient."""
+"""The learning rate of s, in that of the head: there are few of these scalars, and each step of Adam moves every number
+by about the rate, whatever its gradient. Gamma, which scales all that enters, learns with the head."""
 FINAL_RATE = 0.1
 LOOKS_PER_EPOCH = 10
 """How often the alphas are written down."""
@@ -167,7 +167,7 @@ def fit(problem: Problem, options: FitOptions) -> History:
 
 
 def _optimizer(problem: Problem, options: FitOptions) -> Adam:
-    scalars = [parameter for mix in problem.mixes().values() for parameter in mix.parameters()]
+    scalars = [mix.layer_scalars for mix in problem.mixes().values()]
     groups = problem.groups(options)
     if scalars:
         groups.append({"params": scalars, "lr": SCALARS_FASTER * options.learning_rate})

@@ -365,7 +365,7 @@ class _TaskProblem(Problem):
 
     def groups(self, options: FitOptions) -> list[dict[str, Any]]:
         head = self._task.network.head
-        scalars = {id(parameter) for mix in self.mixes().values() for parameter in mix.parameters()}
+        scalars = {id(mix.layer_scalars) for mix in self.mixes().values()}
         groups = [{"params": [p for p in head.parameters() if id(p) not in scalars], "lr": options.learning_rate}]
         if options.fine_tuning is not None:
             for encoder in self._task.network.encoders.values():
