@@ -416,20 +416,20 @@ MISMATCHED: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "weights of another size": (another_size, list(OPENERS), ["model.safetensors", "from the same model?"]),
     "a config with a layer more": (another_layer, list(OPENERS), ["model.safetensors", "from the same model?"]),
     "the softmax as weights": (softmax_for_weights, list(OPENERS), ["model.safetensors", "from the same model?"]),
-    "weights in half precision": (
-        another_dtype("model.safetensors", torch.float16),
+    "weights in double precision": (
+        another_dtype("model.safetensors", torch.float64),
         list(OPENERS),
-        ["model.safetensors", "float16", "float32"],
+        ["model.safetensors", "float64", "float32"],
     ),
     "weights that are whole numbers": (
         another_dtype("model.safetensors", torch.int64),
         list(OPENERS),
         ["model.safetensors", "int64", "float32"],
     ),
-    "a softmax in half precision": (
-        another_dtype("softmax.safetensors", torch.float16),
+    "a softmax in double precision": (
+        another_dtype("softmax.safetensors", torch.float64),
         NEEDED["softmax.safetensors"],
-        ["softmax.safetensors", "float16", "float32"],
+        ["softmax.safetensors", "float64", "float32"],
     ),
     "a vocabulary with a type more": (
         one_type_more,
@@ -910,7 +910,9 @@ def test_a_second_training_into_one_folder_is_refused_and_the_first_one_ends_wel
         "README.md",
         "calibration.safetensors",
         "config.json",
+        "loss.svg",
         "model.safetensors",
+        "perplexity.svg",
         "softmax.safetensors",
         "training.jsonl",
         "vocabulary.txt",

@@ -135,7 +135,7 @@ def test_embed_pools_to_one_vector_a_sentence(run: Command, model: Path, tmp_pat
 def test_compare_shows_every_layer(run: Command, model: Path) -> None:
     ran = run("compare", model, "the [tide] goes", "[tide] out", "--json")
     matrices = json.loads(ran.out)
-    assert list(matrices) == ["one-hot", "layer 0", "layer 1", "layer 2", "mix"]
+    assert list(matrices) == ["one-hot", "layer 0", "layer 1", "layer 2", "mix", "surroundings"]
     assert matrices["one-hot"] == matrices["layer 0"] == [[1.0, 1.0], [1.0, 1.0]]
     assert matrices["layer 2"][0][1] < 1.0
 

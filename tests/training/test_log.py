@@ -40,3 +40,8 @@ def test_without_held_out_text_there_is_no_picture_of_it(tmp_path: Path) -> None
     draw_log(tmp_path)
     assert not (tmp_path / "perplexity.svg").exists()
     assert (tmp_path / "loss.svg").exists()
+
+
+def test_a_damaged_line_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "training.jsonl").write_text('sed": 1}\n{"tokens": 5, "loss": 2.0, "seconds": 1.0}\n', encoding="utf-8")
+    assert read_log(tmp_path).losses == [(5, 2.0)]

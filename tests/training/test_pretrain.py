@@ -283,7 +283,7 @@ def test_a_begun_training_wants_resume(
     corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train", lambda self: (_ for _ in ()).throw(RuntimeError("stopped")))
+        patch.setattr(Trainer, "train", lambda self, watcher: (_ for _ in ()).throw(RuntimeError("stopped")))
         with pytest.raises(RuntimeError, match="stopped"):
             pretrain_mini(corpus, tmp_path / "model")
     with pytest.raises(InputError, match="go on with --resume"):

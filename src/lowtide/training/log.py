@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,17 +39,22 @@ class TrainingLog:
 
 
 def read_log(folder: Path) -> TrainingLog:
-    """Read the log of a model folder."""
-    lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
-    entries: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    """Read the log of a model folder; lines that were damaged since are passed over."""
+    entries = list(_entries((folder / LOG).read_text(encoding="utf-8", errors="replace")))
     looks = [entry for entry in entries if "valid_forward" in entry]
     return TrainingLog(
         held_out=[(entry["tokens"], entry["valid_forward"], entry["valid_backward"]) for entry in looks],
         losses=[(entry["tokens"], entry["loss"]) for entry in entries if "loss" in entry],
         unigram=looks[0].get("valid_unigram") if looks else None,
-        tokens=entries[-1]["tokens"],
-        seconds=entries[-1]["seconds"],
+        tokens=entries[-1]["tokens"] if entries else 0,
+        seconds=entries[-1]["seconds"] if entries else 0.0,
     )
+
+
+def _entries(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        with suppress(json.JSONDecodeError):
+            yield json.loads(line)
 
 
 def perplexity_chart(log: TrainingLog, ui: UI | None = None) -> str:
@@ -80,4 +87,5 @@ def draw_log(folder: Path) -> None:
     log = read_log(folder)
     if log.held_out:
         write_text(folder / PERPLEXITY, perplexity_chart(log))
-    write_text(folder / LOSS, loss_chart(log))
+    if log.losses:
+        write_text(folder / LOSS, loss_chart(log))
