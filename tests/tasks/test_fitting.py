@@ -74,7 +74,7 @@ def test_without_a_score_the_last_state_is_kept() -> None:
 def test_a_loss_that_is_no_number_is_an_error() -> None:
     problem = Sums()
     nn.init.constant_(problem.network.weight, float("nan"))
-    with pytest.raises(TrainingError, match=r"the loss became nan: .* try 0\.0005"):
+    with pytest.raises(TrainingError, match=r"the loss became nan: .* try 0\.001"):
         fit(problem, FitOptions())
 
 

@@ -57,6 +57,7 @@ class TokenNetwork(nn.Module):
                 embedding_width=_CHAR_WIDTH,
                 filters=filters,
                 num_highways=0,
+                activation="tanh",  # weights of a size that can be learned from at once, without pretraining
                 max_characters=MAX_CHARACTERS,
                 has_projection=False,
             )
