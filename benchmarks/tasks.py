@@ -182,7 +182,9 @@ def report(done: dict[tuple[str, str, float, int], dict[str, Any]]) -> str:
     def spread(name: str, column: str, share: float = 1.0) -> str:
         here = [cell["test"] for (n, c, s, _), cell in sorted(done.items()) if (n, c, s) == (name, column, share)]
         of_all = Spread(tuple(100 * score for score in here)) if here else None
-        return "" if of_all is None else f"{of_all.mean:.2f} ± {of_all.deviation:.2f} ({len(here)})"
+        if of_all is None:
+            return ""
+        return f"{of_all.mean:.2f} ± {of_all.deviation:.2f}" if len(here) > 1 else f"{of_all.mean:.2f}"
 
     names = [of.name for of in DATA_SETS if any(key[0] == of.name for key in done)]
     metric = {key[0]: cell["metric"] for key, cell in done.items()}
