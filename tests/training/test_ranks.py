@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import lowtide
 from lowtide.errors import InputError
 from lowtide.training.budget import Budget
+from lowtide.training.checkpoint import CHECKPOINT, load_checkpoint
+from lowtide.training.folder import work_of
 from lowtide.training.planning import TrainOptions, settle
 from lowtide.training.presets import PRESETS
 from lowtide.training.ranks import Ranks
@@ -113,6 +117,15 @@ def assert_like(found: Sequence[dict[str, float]], expected: Sequence[dict[str, 
         assert mine == pytest.approx(theirs, rel=1e-5)
 
 
+def assert_same_states(found: Path, expected: Path) -> None:
+    """Two stopped trainings carry the same states on, row by row."""
+    mine, theirs = (load_checkpoint(work_of(out) / CHECKPOINT)[1] for out in (found, expected))
+    carried = [name for name in theirs if name.startswith("carry.")]
+    assert carried
+    for name in carried:
+        torch.testing.assert_close(mine[name], theirs[name], rtol=1e-3, atol=1e-6)
+
+
 def pretrain_alone(corpus: Path, out: Path, kind: str, **more: Any) -> None:
     lowtide.pretrain([corpus], out=out, **OPTIONS, **KINDS[kind], **more)
 
@@ -149,7 +162,7 @@ def alone(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def together(corpus: Path, alone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same by two processes, which go on with what was stopped, too."""
     folder = tmp_path_factory.mktemp("together")
-    (alone / "stopped").rename(folder / "stopped")
+    shutil.copytree(alone / "stopped", folder / "stopped")
     trainings = [(kind, options) for kind, options in KINDS.items()]
     trainings.append(("stopped", {"documents": True, "resume": True}))
     body = f"""
@@ -217,6 +230,7 @@ def test_ctrl_c_in_one_process_stops_and_saves_for_all_and_one_goes_on(
     first, second = run_two(_COMMAND.format(corpus=str(corpus), out=str(out), patch=patch))
     assert (first.code, second.code) == (130, 130), first.err + second.err
     assert "stopped. Go on with:" in first.err and second.err == ""
+    assert_same_states(out, alone / "stopped")
     with pytest.warns(UserWarning, match="began in 2 processes, here are 1"):
         pretrain_alone(corpus, out, CARRIED, resume=True)
     assert_like(read_log(out), read_log(alone / CARRIED))
