@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from lowtide.training.log import draw_log, read_log
 
 
@@ -42,6 +44,8 @@ def test_without_held_out_text_there_is_no_picture_of_it(tmp_path: Path) -> None
     assert (tmp_path / "loss.svg").exists()
 
 
-def test_a_damaged_line_is_passed_over(tmp_path: Path) -> None:
-    (tmp_path / "training.jsonl").write_text('sed": 1}\n{"tokens": 5, "loss": 2.0, "seconds": 1.0}\n', encoding="utf-8")
+@pytest.mark.parametrize("damaged", ['sed": 1}', "5", "null", "{}", '{"tokens": 1}', ""])
+def test_a_damaged_line_is_passed_over(damaged: str, tmp_path: Path) -> None:
+    whole = '{"tokens": 5, "loss": 2.0, "seconds": 1.0}'
+    (tmp_path / "training.jsonl").write_text(f"{damaged}\n{whole}\n", encoding="utf-8")
     assert read_log(tmp_path).losses == [(5, 2.0)]

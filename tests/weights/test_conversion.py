@@ -140,3 +140,12 @@ def test_the_published_pair_has_no_float16(saved_bytes: tiny.Saved, tmp_path: Pa
     with pytest.raises(InputError, match="holds float32"):
         convert(read(saved_bytes.folder), tmp_path / "pair", to="hdf5", store="float16")
     assert not (tmp_path / "pair").exists()
+
+
+def test_what_float16_cannot_hold_is_refused_and_nothing_is_written(saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    stored = read(saved_bytes.folder)
+    with torch.no_grad():
+        next(iter(stored.bilm.parameters())).view(-1)[0] = 1e5
+    with pytest.raises(ModelError, match="up to 100000, float16 ends at 65504"):
+        convert(stored, tmp_path / "half", store="float16")
+    assert not (tmp_path / "half").exists()

@@ -170,6 +170,14 @@ class Trunk(nn.Module, ABC):
             self.token_network = SymbolsAndCharacters(config.symbols, config.char_cnn, width)
 
     @property
+    def type_vectors(self) -> Tensor | None:
+        """(types, width), where types are looked up and come out as they lie there; None elsewhere."""
+        network = self.token_network
+        if isinstance(network, SymbolEmbedding) and network.config.embedding_width is None:
+            return network.embedding.weight
+        return None
+
+    @property
     @abstractmethod
     def num_layers(self) -> int:
         """Layer 0 counts."""

@@ -80,7 +80,7 @@ def write_start(stored: StoredModel, vocabulary: Vocabulary, target: Path) -> St
     config = stored.config.bilm
     if config.symbols is not None:
         config = replace(config, symbols=replace(config.symbols, num_symbols=len(vocabulary)))
-    table = stored.bilm.state_dict().get(_TABLE)
+    table = stored.bilm.type_vectors
     trunk: TrainableTrunk = "lstm" if stored.config.trunk == "lstm" else "elmo"
     return StartConfig(config, trunk, softmax is not None and table is not None and torch.equal(softmax.weight, table))
 

@@ -54,7 +54,9 @@ def read_log(folder: Path) -> TrainingLog:
 def _entries(text: str) -> Iterator[dict[str, Any]]:
     for line in text.splitlines():
         with suppress(json.JSONDecodeError):
-            yield json.loads(line)
+            entry = json.loads(line)
+            if isinstance(entry, dict) and {"tokens", "seconds"} <= entry.keys():
+                yield entry
 
 
 def perplexity_chart(log: TrainingLog, ui: UI | None = None) -> str:

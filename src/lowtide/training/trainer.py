@@ -11,25 +11,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.language_model import LanguageModel, Perplexity, unigram_perplexity
 from lowtide.errors import InputError, ModelError, TrainingError
 from lowtide.files import explained
 from lowtide.memory import FreeMemory
-from lowtide.model import BiLM, Carry, LogUniformSampler, Softmax
-from lowtide.model.char_cnn import SymbolEmbedding
-from lowtide.model.cloze import ClozeHead
-from lowtide.model.lstm import ProjectedLSTM
+from lowtide.model import Carry, LogUniformSampler
 from lowtide.progress import progress
 from lowtide.text.batches import Document, PackedBatches, SentenceBatches, TrainingBatch, TrainingBatches
 from lowtide.text.lanes import DocumentBatches
 from lowtide.text.tokenize import open_tokenizer
 from lowtide.training.averaging import TailAverage
+from lowtide.training.beginning import begin, tie
 from lowtide.training.checkpoint import (
     CHECKPOINT,
     Position,
@@ -38,9 +33,7 @@ from lowtide.training.checkpoint import (
     restore_carry,
     save_checkpoint,
 )
-from lowtide.training.continuing import begin_at
 from lowtide.training.interrupts import interrupts_deferred
-from lowtide.training.learning import Networks
 from lowtide.training.optimisation import (
     clip_gradients,
     make_optimizers,
@@ -109,26 +102,8 @@ class Trainer:
             seed=settings.seed,
             weights=text.weights,
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            self.bilm = BiLM(settings.bilm)
-            self.softmax = Softmax(
-                len(self.vocabulary),
-                settings.bilm.lstm.state_width,
-                sparse=settings.num_samples is not None and not settings.is_tied,
-            )
-            self._begin_at_unigrams()
-            if text.start is not None:
-                begin_at(text.start[1], self.bilm, self.softmax)
-            if text.vectors is not None:
-                self._begin_at_vectors(text.vectors)
-            if settings.is_tied:
-                self.softmax.tie(self._looked_up)
-        for module in self.bilm.modules():
-            if isinstance(module, ProjectedLSTM):
-                module.goes_back_once = True
-        cloze = ClozeHead(settings.bilm.lstm.state_width) if settings.objective == "lm+cloze" else None
-        self._networks = Networks(self.bilm, self.softmax, cloze)
+        self._networks = begin(settings, text)
+        self.bilm, self.softmax = self._networks.bilm, self._networks.softmax
         for network in self._networks.by_name.values():
             network.to(self._device)
         self._encoder = Encoder(self.bilm, spelling)
@@ -142,35 +117,6 @@ class Trainer:
         self.position = Position()
         self._carry: Carry | None = None
         """The states of its own rows at the end of the last batch, if the next one goes on there."""
-
-    def _begin_at_unigrams(self) -> None:
-        """Begin as the unigram model: small weights, and the log of every frequency as bias.
-
-        A departure from bilm-tf, where the bias begins at zero and the first thousands of steps go
-        into learning which words are common.
-        """
-        counts = np.maximum(self.vocabulary.counts.astype(np.float64), 0.5)
-        with torch.no_grad():
-            self.softmax.weight.mul_(0.1)
-            bias = torch.from_numpy(np.log(counts / counts.sum()))
-            self.softmax.bias.copy_(bias - bias.mean())
-
-    @property
-    def _looked_up(self) -> Tensor:
-        """The table of token vectors, where they are looked up."""
-        network = self.bilm.token_network
-        assert isinstance(network, SymbolEmbedding)
-        return network.embedding.weight
-
-    def _begin_at_vectors(self, vectors: Vectors) -> None:
-        """Begin with vectors from elsewhere, made as long as those that are drawn; types that have none keep theirs."""
-        drawn = self._looked_up
-        given = torch.from_numpy(vectors)
-        if given.shape != drawn.shape:
-            raise InputError(f"the vectors have width {given.shape[1]}, this network wants {drawn.shape[1]}")
-        has_one = given.any(dim=1)
-        with torch.no_grad():
-            drawn[has_one] = given[has_one] * (drawn.square().mean().sqrt() / given[has_one].square().mean().sqrt())
 
     # -- steps ---------------------------------------------------------------------------------
 
@@ -376,8 +322,7 @@ class Trainer:
         if self.position.best_perplexity is not None:
             load_tensors(self._work / "best-model.safetensors", self.bilm)
             load_tensors(self._work / "best-softmax.safetensors", self.softmax)
-            if self.settings.is_tied:
-                self.softmax.tie(self._looked_up)
+            tie(self.settings, self._networks)
             self.bilm.to(self._device)
             self.softmax.to(self._device)
 

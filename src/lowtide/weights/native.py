@@ -30,7 +30,6 @@ from lowtide.config import from_json, to_json
 from lowtide.errors import MissingPathError, ModelError, WriteError
 from lowtide.files import read_json, write_json, write_text, written_whole
 from lowtide.model import Softmax, Trunk
-from lowtide.model.char_cnn import SymbolEmbedding
 from lowtide.text.tokenize import TokenizerConfig
 from lowtide.text.vocabulary import Vocabulary, escape, unescape
 from lowtide.weights.arrays import check_finite
@@ -88,6 +87,7 @@ def save_model(
         store: the type of the numbers in the files; float16 rounds them.
 
     Raises:
+        ModelError: if a number is too large for float16.
         WriteError: if the folder cannot be written.
     """
     if vocabulary is not None:
@@ -95,21 +95,23 @@ def save_model(
     if letters is not None:
         write_text(folder / LETTERS, "".join(f"{escape(letter)}\n" for letter in letters))
     write_json(folder / CONFIG, to_json(config))
-    dtype = torch.float16 if store == "float16" else torch.float32
     if softmax is not None:
         tensors = softmax.state_dict()
-        if softmax.weight is _table(bilm):
+        if softmax.weight is bilm.type_vectors:
             del tensors["weight"]
-        save_tensors(folder / SOFTMAX, {name: tensor.to(dtype) for name, tensor in tensors.items()})
-    save_tensors(folder / MODEL, {name: tensor.to(dtype) for name, tensor in bilm.state_dict().items()})
+        save_tensors(folder / SOFTMAX, _as_stored(tensors, store))
+    save_tensors(folder / MODEL, _as_stored(bilm.state_dict(), store))
 
 
-def _table(bilm: Trunk) -> Tensor | None:
-    """The vectors of all types, where they are looked up and come out as they are."""
-    network = bilm.token_network
-    if isinstance(network, SymbolEmbedding) and network.config.embedding_width is None:
-        return network.embedding.weight
-    return None
+def _as_stored(tensors: dict[str, Tensor], store: Store) -> dict[str, Tensor]:
+    if store == "float32":
+        return tensors
+    halves = {name: tensor.half() for name, tensor in tensors.items()}
+    for name, half in halves.items():
+        if not half.isfinite().all():
+            largest = tensors[name].abs().max().item()
+            raise ModelError(f"{name} has numbers up to {largest:g}, float16 ends at 65504: store it in float32")
+    return halves
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def _load_letters(folder: Path, config: ModelConfig) -> list[str] | None:
 
 
 def _load_softmax(folder: Path, num_types: int, bilm: Trunk) -> Softmax:
-    path, table = folder / SOFTMAX, _table(bilm)
+    path, table = folder / SOFTMAX, bilm.type_vectors
     softmax = blank_softmax(num_types, bilm.config.lstm.state_width)
     if table is None or "weight" in _names_in(path):
         load_tensors(path, softmax)
