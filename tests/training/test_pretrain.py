@@ -101,9 +101,9 @@ def kill_at(step):
 def nothing(*args, **kwargs):
     pass
 
-def half_a_line(self, file, **values):
-    file.write(b"{{")
-    file.flush()
+def half_a_line(self, log_file, **values):
+    log_file.file.write(b"{{")
+    log_file.file.flush()
 
 def half_a_checkpoint(path, *args, **kwargs):
     path.with_name("." + path.name + ".1.part").write_bytes(bytes(1000))

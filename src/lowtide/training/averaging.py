@@ -16,13 +16,15 @@ from torch import Tensor
 class TailAverage:
     """The mean of some states of the weights.
 
+    It takes its memory at once: where there is none, a training shall end before it begins.
+
     Args:
         parameters: by name; they are read where they lie, and change under it.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         self._parameters = parameters
-        self._means: dict[str, Tensor] = {}
+        self._means = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         self.count = 0
         """States that it is the mean of."""
 
@@ -31,10 +33,7 @@ class TailAverage:
         """Take the state as it is now into the mean."""
         self.count += 1
         for name, parameter in self._parameters.items():
-            if name not in self._means:
-                self._means[name] = parameter.detach().clone()
-            else:
-                self._means[name].lerp_(parameter, 1 / self.count)
+            self._means[name].lerp_(parameter, 1 / self.count)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -53,10 +52,11 @@ class TailAverage:
             parameter.copy_(now)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The mean, for a checkpoint."""
-        return dict(self._means)
+        """The mean, for a checkpoint; nothing before there is one."""
+        return dict(self._means) if self.count else {}
 
     def restore(self, tensors: Mapping[str, Tensor], count: int) -> None:
         """Go on with what `tensors` has laid down."""
-        self._means = {name: tensor.to(self._parameters[name].device) for name, tensor in tensors.items()}
+        for name, tensor in tensors.items():
+            self._means[name].copy_(tensor)
         self.count = count

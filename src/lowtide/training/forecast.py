@@ -120,8 +120,8 @@ def make_forecast(settings: Settings, trainer: Trainer, measured: Probe, *, corp
     """
     num_parameters = sum(parameter.numel() for parameter in trainer.bilm.parameters())
     num_softmax = sum(parameter.numel() for parameter in trainer.softmax.parameters())
-    # the checkpoint holds weights and two moments, twice while it is replaced; then the best state, and the end
-    disk = 4 * (num_parameters + num_softmax) * (2 * 3 + 1 + 1) + corpus_bytes
+    # the checkpoint holds weights, two moments and the mean, twice while it is replaced; beside it lies the best state
+    disk = 4 * (num_parameters + num_softmax) * (2 * 4 + 1) + corpus_bytes
     return Forecast(
         preset=settings.preset,
         num_parameters=num_parameters,

@@ -1,20 +1,75 @@
-"""The log of a training, ``training.jsonl``, read again and drawn."""
+"""The log of a training, ``training.jsonl``: written line by line, read again, drawn."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from lowtide.files import write_text
+from lowtide.files import explained, write_text
 from lowtide.messages import UI, say
 from lowtide.pictures import line_chart
 
 LOG = "training.jsonl"
 PERPLEXITY, LOSS = "perplexity.svg", "loss.svg"
+Watcher = Callable[[int, Mapping[str, float]], None]
+"""Is told the step and the values of a line of the log."""
+
+
+@dataclass(frozen=True)
+class LogWriter:
+    """Appends lines to the log of a training."""
+
+    path: Path
+    file: IO[bytes]
+    watcher: Watcher | None = None
+
+    def write(self, values: Mapping[str, float], *, step: int, tokens: int, epoch: float, seconds: float) -> int:
+        """Write a line.
+
+        Args:
+            values: what is told; see `TrainingLog`.
+            step: of the training.
+            tokens: read so far.
+            epoch: passes so far.
+            seconds: spent so far.
+
+        Returns:
+            The length of the log, in bytes.
+
+        Raises:
+            WriteError: if the disk is full.
+        """
+        told = {name: value if isinstance(value, bool) else float(f"{value:.6g}") for name, value in values.items()}
+        entry = {"step": step, "tokens": tokens, "epoch": round(epoch, 3), **told, "seconds": round(seconds, 1)}
+        with explained(self.path):
+            self.file.write((json.dumps(entry) + "\n").encode())
+            self.file.flush()
+        if self.watcher is not None:
+            self.watcher(step, values)
+        return self.file.tell()
+
+
+@contextmanager
+def appending(path: Path, watcher: Watcher | None = None) -> Iterator[LogWriter]:
+    """Open a log to go on with it.
+
+    Args:
+        path: of the log; made if it is not there.
+        watcher: is told every line, too.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        yield LogWriter(path, file, watcher)
+
+
+def cut_off(path: Path, num_bytes: int) -> None:
+    """Cut off what a log has beyond so many bytes."""
+    with path.open("ab") as file:
+        file.truncate(min(num_bytes, file.tell()))  # beyond its end, it would be filled with zeros
 
 
 @dataclass(frozen=True)

@@ -197,10 +197,12 @@ def _train(
     if ranks.size > 1:
         log.info("processes   %s, which divide the %s rows of a batch", ranks.size, settings.rows)
     trainer = Trainer(settings, text, work=work, log_path=out / LOG, ranks=ranks)
+    first_step = 0
     if resume and trainer.resume():
         log.info("going on from step %s", f"{trainer.position.step:,}")
+        first_step = trainer.position.step + 1  # what is told of this one was told before the checkpoint
     is_watched = options.tensorboard and ranks.is_first
-    watching = write_tensorboard(out, step=trainer.position.step) if is_watched else nullcontext()
+    watching = write_tensorboard(out, step=first_step) if is_watched else nullcontext()
     with settings.threads(), watching as watcher:
         trainer.train(watcher)
         if ranks.is_first:

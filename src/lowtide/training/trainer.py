@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 from torch import Tensor
 
 from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.language_model import LanguageModel, Perplexity, unigram_perplexity
 from lowtide.errors import InputError, ModelError, TrainingError
-from lowtide.files import explained
 from lowtide.memory import FreeMemory
 from lowtide.model import Carry, LogUniformSampler
 from lowtide.progress import progress
@@ -34,6 +31,7 @@ from lowtide.training.checkpoint import (
     save_checkpoint,
 )
 from lowtide.training.interrupts import interrupts_deferred
+from lowtide.training.log import LogWriter, Watcher, appending, cut_off
 from lowtide.training.optimisation import (
     clip_gradients,
     make_optimizers,
@@ -49,9 +47,6 @@ from lowtide.weights.native import load_tensors, save_tensors
 from lowtide.weights.stored import spelling_for
 
 log = logging.getLogger("lowtide")
-
-Watcher = Callable[[int, Mapping[str, float]], None]
-"""Is told the step and the values of a line of the log."""
 
 LOGS_PER_VALIDATION = 5
 CHECKPOINT_SECONDS = 60.0
@@ -88,7 +83,6 @@ class Trainer:
         self._valid = text.valid if ranks.is_first else []
         self._tokenizer = open_tokenizer(text.counts.tokenizer)
         self._work, self._log_path = work, log_path
-        self._watcher: Watcher | None = None
         self._device = ranks.device(settings.device)
         spelling = spelling_for(self.vocabulary, settings.bilm.char_cnn)
         kind: type[TrainingBatches] = SentenceBatches if settings.trunk == "lstm" else PackedBatches
@@ -113,7 +107,9 @@ class Trainer:
         self._optimizers = make_optimizers(
             self._networks, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self._average = TailAverage({n: p for n, p in self._named_tensors().items() if p.requires_grad})
+        learns = {name: tensor for name, tensor in self._named_tensors().items() if tensor.requires_grad}
+        # where nothing is held out, nobody looks at it
+        self._average = TailAverage(learns) if settings.averaged and self.has_valid else None
         self.position = Position()
         self._carry: Carry | None = None
         """The states of its own rows at the end of the last batch, if the next one goes on there."""
@@ -140,7 +136,7 @@ class Trainer:
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        if position.tokens >= settings.averaged_from:
+        if self._average is not None and position.tokens >= settings.averaged_from:
             self._average.add()
         return nats
 
@@ -191,14 +187,13 @@ class Trainer:
         Args:
             watcher: is told every line of the log, too.
         """
-        settings, self._watcher = self.settings, watcher
+        settings = self.settings
         every = settings.budget_tokens / settings.num_validations
         started = time.monotonic() - self.position.seconds
         saved_at, save_cost = time.monotonic(), 0.0
         free_memory = FreeMemory()
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
         with (
-            self._log_path.open("ab") as log_file,
+            appending(self._log_path, watcher) as log_file,
             progress("training", total=settings.budget_tokens, unit="tokens") as bar,
             interrupts_deferred() as interrupted,
         ):
@@ -218,7 +213,7 @@ class Trainer:
                     num_cut=before.num_cut + batch.num_cut,
                     loss_sum=before.loss_sum + nats,
                     loss_steps=before.loss_steps + 1,
-                    num_averaged=self._average.count,
+                    num_averaged=0 if self._average is None else self._average.count,
                     seconds=time.monotonic() - started,
                 )
                 bar.advance(batch.num_tokens, note=f"loss {nats:.3f}")
@@ -227,7 +222,7 @@ class Trainer:
                     self._log_loss(log_file, rate=settings.rate_at(before.tokens))
                 if is_last or _crosses(before.tokens, self.position.tokens, every):
                     self._validate(log_file, started)
-                if is_last and self._average.count:
+                if is_last and self._average is not None and self._average.count:
                     with self._average.in_place():
                         self._validate(log_file, started, is_averaged=True)
                 free_memory.give_back()
@@ -251,7 +246,7 @@ class Trainer:
         """The perplexity of the held-out text, as it is looked at during training."""
         return self.perplexity(self._valid)
 
-    def _validate(self, log_file: IO[bytes], started: float, *, is_averaged: bool = False) -> None:
+    def _validate(self, log_file: LogWriter, started: float, *, is_averaged: bool = False) -> None:
         if not self.has_valid:
             return
         perplexity = self.validate()
@@ -285,27 +280,17 @@ class Trainer:
         model = LanguageModel(self._encoder, self.softmax, self.vocabulary, self._tokenizer)
         return model.perplexity_of(documents)
 
-    def _log_loss(self, file: IO[bytes], *, rate: float) -> None:
-        self._log(file, loss=self.position.loss_sum / self.position.loss_steps, rate=rate)
+    def _log_loss(self, log_file: LogWriter, *, rate: float) -> None:
+        self._log(log_file, loss=self.position.loss_sum / self.position.loss_steps, rate=rate)
         self.position = dataclasses.replace(self.position, loss_sum=0.0, loss_steps=0)
 
-    def _log(self, file: IO[bytes], **values: float) -> None:
+    def _log(self, log_file: LogWriter, **values: float) -> None:
         if not self.ranks.is_first:
             return
-        position = self.position
-        entry = {
-            "step": position.step,
-            "tokens": position.tokens,
-            "epoch": round(position.tokens / self.settings.num_train_tokens, 3),
-            **{name: value if isinstance(value, bool) else float(f"{value:.6g}") for name, value in values.items()},
-            "seconds": round(position.seconds, 1),
-        }
-        with explained(self._log_path):
-            file.write((json.dumps(entry) + "\n").encode())
-            file.flush()
-        if self._watcher is not None:
-            self._watcher(position.step, values)
-        self.position = dataclasses.replace(position, log_bytes=file.tell())
+        now = self.position
+        epoch = now.tokens / self.settings.num_train_tokens
+        log_bytes = log_file.write(values, step=now.step, tokens=now.tokens, epoch=epoch, seconds=now.seconds)
+        self.position = dataclasses.replace(now, log_bytes=log_bytes)
 
     # -- checkpoints ---------------------------------------------------------------------------
 
@@ -343,7 +328,8 @@ class Trainer:
         if not self.ranks.is_first:
             return
         tensors = self._named_tensors()
-        tensors |= {f"average.{name}": t for name, t in self._average.tensors().items()}
+        if self._average is not None:
+            tensors |= {f"average.{name}": t for name, t in self._average.tensors().items()}
         tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors(self._optimizers).items()}
         tensors |= {f"carry.{name}": t for name, t in carry_tensors(carry).items()}
         save_checkpoint(self._checkpoint, self.position, tensors)
@@ -373,10 +359,10 @@ class Trainer:
             raise ModelError(f"{self._checkpoint} does not fit config.json: are they from the same training?") from None
         restore_optimizers(self._optimizers, parts["optimizer"])
         self._carry = carry_of_own(self.ranks, restore_carry(parts["carry"], self._device))
-        self._average.restore(parts["average"], position.num_averaged)
+        if self._average is not None:
+            self._average.restore(parts["average"], position.num_averaged)
         if self.ranks.is_first:
-            with self._log_path.open("ab") as file:
-                file.truncate(min(position.log_bytes, file.tell()))  # beyond its end, it would be filled with zeros
+            cut_off(self._log_path, position.log_bytes)
         self.position = position
         return True
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lowtide.errors import require
-from lowtide.training.trainer import Watcher
+from lowtide.training.log import Watcher
 
 TENSORBOARD = "tensorboard"
 """The folder of its event files, in the model folder."""
@@ -19,7 +19,7 @@ def tensorboard(out: Path, *, step: int) -> Iterator[Watcher]:
 
     Args:
         out: the model folder.
-        step: where the training begins or goes on; what an earlier run wrote beyond it is no longer shown.
+        step: the first one that is written; what an earlier run wrote from there on is no longer shown.
 
     Raises:
         MissingExtraError: if TensorBoard is not installed.
