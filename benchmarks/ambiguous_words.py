@@ -50,11 +50,8 @@ def vectors_of(model: Elmo | TypeEmbedding, marked: list[MarkedSentence]) -> dic
     found = {"mix": marked_vectors(model, marked).mean(axis=1)}
     if model.calibration is not None:
         layers = marked_vectors(model, marked, calibrated=True)
-        around = model.embed_iter([m.tokens for m in marked], layers="surroundings", calibrated=True)
         found["mix, calibrated"] = layers.mean(axis=1)
-        found["surroundings, calibrated"] = np.stack(
-            [v[m.first : m.last].mean(axis=0) for v, m in zip(around, marked, strict=True)]
-        )
+        found["surroundings, calibrated"] = marked_vectors(model, marked, layers="surroundings", calibrated=True)
     return found
 
 

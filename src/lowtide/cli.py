@@ -69,8 +69,9 @@ def pretrain(
     out: Annotated[Path | None, typer.Option(help="The model folder to make.")] = None,
     preset: Annotated[PresetName, typer.Option(help="Sizes; auto looks at the text and the time.")] = "auto",
     trunk: Annotated[
-        Literal["elmo", "lstm"], typer.Option(help="The published cell, projected and clipped, or a plain one.")
-    ] = "elmo",
+        Literal["elmo", "lstm"] | None,
+        typer.Option(help="The published cell, projected and clipped, or a plain one. [default: elmo]"),
+    ] = None,
     time: Annotated[str | None, typer.Option(help="Train for so long: 90s, 20m, 8h.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Read the text so many times. [default: 10]")] = None,
     tokens: Annotated[str | None, typer.Option(help="Read so many tokens: 200k, 50M.")] = None,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +92,18 @@ def test_a_mix_leaves_no_room_for_surroundings(elmo: Elmo) -> None:
 
     with pytest.raises(InputError, match="no room for a mix"):
         elmo.embed([["tide"]], layers="surroundings", mix=LayerMix(3))
+
+
+def test_parts_with_other_counts_are_not_put_together(saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    texts = [" ".join(SENTENCES[0])] * 12_000
+    other = tmp_path / "other"
+    shutil.copytree(saved_bytes.folder, other)
+    counts = saved_bytes.vocabulary.counts.tolist()
+    Vocabulary(saved_bytes.vocabulary.types, [1000 * count for count in counts[:4]] + counts[4:]).save(
+        other / "vocabulary.txt"
+    )
+    one, two = (Elmo(read(folder), device="cpu") for folder in (saved_bytes.folder, other))
+    assert one.checksum == two.checksum
+    one.embed_to(texts, tmp_path / "v.npz", layers="surroundings", shard="1/2")
+    with pytest.raises(InputError, match="surroundings"):
+        two.embed_to(texts, tmp_path / "v.npz", layers="surroundings", shard="2/2")

@@ -11,10 +11,13 @@ import many_langs
 import published
 import tiny
 from lowtide.embeddings.loading import read
-from lowtide.errors import InputError
+from lowtide.errors import InputError, ModelError
 from lowtide.model import BiLM, Softmax
+from lowtide.text.batches import TrainingBatch
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.training.continuing import begin_at, open_start, write_start
+from lowtide.training.trainer import Trainer
+from lowtide.weights.conversion import convert
 from lowtide.weights.native import load_model
 from scenario import BUDGET, pretrain_mini, write_corpus
 
@@ -80,7 +83,8 @@ def test_known_types_keep_their_rows_and_others_stay_as_drawn(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"preset": "small"}, "leave the preset open"),
+        ({"preset": "small"}, "leave preset and trunk open"),
+        ({"trunk": "lstm"}, "leave preset and trunk open"),
         ({"inputs": "words"}, "leave inputs and vectors open"),
         ({"tokenizer": "characters"}, "leave both open"),
         ({"language": "de"}, "leave both open"),
@@ -100,3 +104,62 @@ def test_a_network_whose_directions_meet_is_refused(tmp_path: Path) -> None:
     many_langs.write(tmp_path / "model")
     with pytest.raises(InputError, match="cannot be trained further"):
         open_start(tmp_path / "model")
+
+
+@pytest.mark.parametrize("is_tied", [True, False])
+def test_what_is_tied_stays_tied_and_begins_where_the_model_has_ended(
+    is_tied: bool, tmp_path: Path, mini_preset: None
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus.txt")
+    first, half, second = (tmp_path / name for name in ("first", "half", "second"))
+    lowtide.pretrain([corpus], out=first, preset="tiny", inputs="words", tied=is_tied, tokens=BUDGET, min_count=1)
+    convert(read(first), half, store="float16")
+    lowtide.pretrain([corpus], out=second, from_model=half, tokens=BUDGET, min_count=1)
+    ended = min(_looks(first), key=lambda look: look["valid_forward"] + look["valid_backward"])
+    assert _looks(second)[0]["valid_forward"] == pytest.approx(ended["valid_forward"], rel=1e-2)  # rounded to float16
+    config = load_model(second).config
+    assert config.training["is_tied"] == is_tied
+    assert config.training["begun_with"].startswith("half, checksum ")
+    assert "begun with | half" in (second / "README.md").read_text(encoding="utf-8")
+    if not is_tied:
+        with pytest.raises(InputError, match="leave tied open"):
+            lowtide.pretrain([corpus], out=tmp_path / "third", from_model=half, tied=True, tokens=50, min_count=1)
+
+
+def test_a_model_of_documents_goes_on_with_documents(tmp_path: Path, mini_preset: None) -> None:
+    corpus = write_corpus(tmp_path / "corpus.txt", num_sentences=100)
+    first, second = tmp_path / "first", tmp_path / "second"
+    lowtide.pretrain([corpus], out=first, preset="tiny", documents=True, tokens=500, min_count=1)
+    lowtide.pretrain([corpus], out=second, from_model=first, tokens=500, min_count=1)
+    assert load_model(second).config.documents
+
+
+def test_a_stopped_training_goes_on_to_the_same_bits(
+    tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus.txt")
+    pretrain_mini(corpus, tmp_path / "first")
+    step = Trainer.step
+
+    def stopped(self: Trainer, batch: TrainingBatch) -> float:
+        if self.position.step == 9 and self._log_path.name == "training.jsonl":
+            raise RuntimeError("stopped")
+        return step(self, batch)
+
+    def go_on(out: Path, *, resume: bool = False) -> bytes:
+        lowtide.pretrain([corpus], out=out, from_model=tmp_path / "first", tokens=BUDGET, min_count=1, resume=resume)
+        return (out / "model.safetensors").read_bytes()
+
+    whole = go_on(tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stopped"):
+        patch.setattr(Trainer, "step", stopped)
+        go_on(tmp_path / "stopped")
+    assert go_on(tmp_path / "stopped", resume=True) == whole
+
+
+def test_a_damaged_start_is_named(tmp_path: Path) -> None:
+    saved = tiny.save(tmp_path / "model")
+    start = write_start(open_start(saved.folder), saved.vocabulary, tmp_path / "start")
+    (tmp_path / "start").write_bytes(b"no tensors")
+    with pytest.raises(ModelError, match="start cannot be read"):
+        begin_at(tmp_path / "start", BiLM(start.bilm), saved.softmax)

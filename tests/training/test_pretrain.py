@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ import pytest
 import torch
 
 import lowtide
+from lowtide.embeddings.language_model import Perplexity
 from lowtide.embeddings.word2vec import Word2Vec
-from lowtide.errors import InputError, LowtideError, TrainingError
+from lowtide.errors import InputError, LowtideError, MissingExtraError, TrainingError
+from lowtide.text.batches import TrainingBatch
+from lowtide.training.averaging import TailAverage
 from lowtide.training.budget import Budget
 from lowtide.training.planning import TrainOptions, settle
 from lowtide.training.presets import PRESETS, plain
@@ -209,11 +214,66 @@ def test_the_best_state_is_the_one_that_is_kept(uninterrupted: Path, corpus: Pat
     assert f"step {best['step']:,} |" in card
 
 
-def test_the_mean_of_the_last_states_is_looked_at_once_and_kept_if_it_is_best(uninterrupted: Path) -> None:
+def test_the_mean_of_the_last_states_is_looked_at_once_at_the_end(uninterrupted: Path) -> None:
     looks = [entry for entry in _log(uninterrupted) if "valid_forward" in entry]
     assert [look["is_averaged"] for look in looks] == [False] * (len(looks) - 1) + [True]
     assert looks[-1]["tokens"] == looks[-2]["tokens"]
     assert looks[-1]["valid_forward"] != looks[-2]["valid_forward"]
+
+
+@pytest.mark.parametrize("is_best", [True, False])
+def test_the_mean_of_the_last_states_is_kept_if_it_is_best(
+    is_best: bool, corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    means: dict[str, torch.Tensor] = {}
+    in_place, perplexity = TailAverage.in_place, Trainer.perplexity
+    value = 1.0 if is_best else 1e6
+    judged = Perplexity(value, value, num_targets=1, num_tokens=1, unknown_rate=0.0)
+
+    @contextmanager
+    def watched(average: TailAverage) -> Iterator[None]:
+        means.update({name: tensor.clone() for name, tensor in average.tensors().items()})
+        monkeypatch.setattr(Trainer, "perplexity", lambda self, documents: judged)
+        with in_place(average):
+            yield
+        monkeypatch.setattr(Trainer, "perplexity", perplexity)
+
+    monkeypatch.setattr(TailAverage, "in_place", watched)
+    pretrain_mini(corpus, tmp_path / "model")
+    kept = load_model(tmp_path / "model").bilm.state_dict()
+    assert means and all(torch.equal(kept[name], means[f"bilm.{name}"]) for name in kept) == is_best
+
+
+def test_tensorboard_has_every_line_of_the_log_of_a_training_that_was_resumed(
+    corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setattr("lowtide.training.trainer.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("lowtide.training.trainer.CHECKPOINT_SHARE", 1e9)
+    out, step = tmp_path / "model", Trainer.step
+
+    def stopped(self: Trainer, batch: TrainingBatch) -> float:
+        if self.position.step == 7 and self._log_path.name == "training.jsonl":
+            raise RuntimeError("stopped")
+        return step(self, batch)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stopped"):
+        patch.setattr(Trainer, "step", stopped)
+        lowtide.pretrain([corpus], out=out, preset="tiny", tokens=BUDGET, min_count=1, tensorboard=True)
+    lowtide.pretrain([corpus], out=out, preset="tiny", tokens=BUDGET, min_count=1, tensorboard=True, resume=True)
+    events = EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    for name in ("loss", "valid_forward"):
+        logged = {entry["step"] for entry in _log(out) if name in entry}
+        assert {event.step for event in events.Scalars(name)} == logged
+
+
+def test_without_tensorboard_nothing_is_read(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(MissingExtraError, match=r"lowtide\[tensorboard\]"):
+        lowtide.pretrain([corpus], out=tmp_path / "model", tokens=BUDGET, tensorboard=True)
+    assert not (tmp_path / "model").exists()
 
 
 def test_the_log_goes_to_tensorboard_too(corpus: Path, tmp_path: Path, mini_preset: None) -> None:

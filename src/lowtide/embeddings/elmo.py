@@ -23,7 +23,7 @@ from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.engine import Engine
 from lowtide.embeddings.inputs import CutsText, Texts, as_sentence, as_sentences, parse_marked
 from lowtide.embeddings.language_model import LanguageModel
-from lowtide.embeddings.layers import CONTEXT, SURROUNDINGS, Reduction, calibrated_first, choose_layers, pool
+from lowtide.embeddings.layers import CONTEXT, SURROUNDINGS, Reduction, calibrated_first, choose_layers, pool, width_of
 from lowtide.embeddings.surroundings import JoinSurroundings
 from lowtide.embeddings.writing import WritingOptions, write_vectors
 from lowtide.errors import ConfigError, InputError, ModelError
@@ -86,9 +86,10 @@ class Elmo(CutsText):
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 of all that decides a vector: the weights, the sizes, the tokenizer, the symbols.
+        """SHA-256 of all that decides a layer: the weights, the sizes, the tokenizer, the symbols.
 
-        It is that of the numbers, not of the files: a model has the same one in every format.
+        It is that of the numbers, not of the files: a model has the same one in every format. The counts of the
+        vocabulary, which decide ``surroundings``, are not in it.
         """
         config = self._stored.config
         decides: dict[str, Any] = {
@@ -322,7 +323,7 @@ class Elmo(CutsText):
 
     def width_of(self, layers: str | int) -> int:
         """The width of what is made of the layers: that of a layer, but for ``surroundings``."""
-        return self.width + self.width // 2 if layers == SURROUNDINGS else self.width
+        return width_of(layers, self.width)
 
     @property
     def calibration(self) -> Calibration | None:

@@ -65,6 +65,11 @@ _NAMED: dict[str, Callable[[States], Tensor]] = {
 }
 
 
+def width_of(choice: str | int, width: int) -> int:
+    """The width of a choice, of layers of some width: ``surroundings`` are a layer and the token's own vector."""
+    return width + width // 2 if choice == SURROUNDINGS else width
+
+
 def choose_layers(choice: str | int, num_layers: int, mix: LayerMix | None = None) -> Reduction:
     """What to make of the layers.
 

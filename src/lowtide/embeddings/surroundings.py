@@ -7,6 +7,8 @@ a place. Neither has what the other has: put together, they tell senses better t
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,6 +55,13 @@ class JoinSurroundings:
     @cached_property
     def _rarity(self) -> NDArray[np.float32]:
         return rarity(self.vocabulary)
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of the words and their weights."""
+        digest = hashlib.sha256(json.dumps(self.vocabulary.types).encode())
+        digest.update(self._rarity.data)
+        return digest.hexdigest()
 
     def __call__(self, sentence: Sentence, vectors: Vectors) -> Vectors:
         """(tokens, width + half), the states around a token and the words themselves, to the same shape."""

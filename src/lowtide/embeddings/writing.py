@@ -15,6 +15,7 @@ from lowtide.embeddings.file_forecast import keeps_spans, kind_for
 from lowtide.embeddings.numbered import Cutter, NumberedLines, number
 from lowtide.embeddings.outputs import check_output
 from lowtide.embeddings.parts import Shard
+from lowtide.embeddings.surroundings import JoinSurroundings
 from lowtide.embeddings.warm_state import WarmState, embed_warm
 from lowtide.errors import InputError
 
@@ -65,7 +66,10 @@ def write_vectors(elmo: Elmo, texts: str | Path | Iterable[Any], out: Path, opti
     def manifest() -> dict[str, Any]:
         mixed = None if mix is None else [mix.layer_norm, mix.layer_scalars.tolist(), mix.gamma.item()]
         by = elmo.calibration.checksum if options.calibrated and elmo.calibration is not None else None
-        chosen = {"layers": str(options.layers), "mix": mixed, "calibration": by, "keys": options.keys}
+        chosen: dict[str, Any] = {"layers": str(options.layers), "mix": mixed, "calibration": by, "keys": options.keys}
+        around = recipe.reduction.of_sentence
+        if isinstance(around, JoinSurroundings):
+            chosen["surroundings"] = around.checksum  # counts, which are no part of a model's numbers
         model = {"model": elmo.checksum, "tokenizer": to_json(tokenizer.config), "device": elmo.device.type}
         return {**model, **chosen, **engine.settings}
 

@@ -80,19 +80,28 @@ def compare(elmo: Elmo, sentences: Sequence[str | Sentence], *, calibrated: bool
         layers=[cosines(vectors[:, layer]) for layer in range(vectors.shape[1])],
         mix=cosines(vectors.mean(axis=1)),
         is_calibrated=calibrated,
-        surroundings=_surroundings(elmo, marked, calibrated) if elmo.has_surroundings else None,
+        surroundings=cosines(marked_vectors(elmo, marked, layers=SURROUNDINGS, calibrated=calibrated))
+        if elmo.has_surroundings
+        else None,
     )
 
 
-def _surroundings(elmo: Elmo, marked: Sequence[MarkedSentence], calibrated: bool) -> Matrix:
-    vectors = elmo.embed_iter((m.tokens for m in marked), layers=SURROUNDINGS, calibrated=calibrated)
-    return cosines(np.stack([v[m.first : m.last].mean(axis=0) for v, m in zip(vectors, marked, strict=True)]))
+def marked_vectors(
+    elmo: Elmo, marked: Sequence[MarkedSentence], *, layers: str = "all", calibrated: bool = False
+) -> Vectors:
+    """The vectors of marked words; of several tokens, their mean.
 
+    Args:
+        elmo: the model.
+        marked: sentences with a marked word each.
+        layers: as in `Elmo.embed_iter`.
+        calibrated: likewise.
 
-def marked_vectors(elmo: Elmo, marked: Sequence[MarkedSentence], *, calibrated: bool = False) -> Vectors:
-    """The vectors of marked words at every layer: (words, layers, width); of several tokens, their mean."""
-    layers = elmo.embed_iter((sentence.tokens for sentence in marked), layers="all", calibrated=calibrated)
-    return np.stack([v[:, m.first : m.last].mean(axis=1) for v, m in zip(layers, marked, strict=True)])
+    Returns:
+        (words, width), or (words, layers, width) for ``all``.
+    """
+    vectors = elmo.embed_iter((sentence.tokens for sentence in marked), layers=layers, calibrated=calibrated)
+    return np.stack([v[..., m.first : m.last, :].mean(axis=-2) for v, m in zip(vectors, marked, strict=True)])
 
 
 def cosines(vectors: NDArray[np.floating]) -> Matrix:

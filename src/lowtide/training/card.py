@@ -54,12 +54,14 @@ Held-out perplexity (full softmax, per token, one boundary a sentence counted, u
 |---|---|---|---|---|---|
 | {perplexity.forward:.1f} | {perplexity.backward:.1f} | {perplexity.mean:.1f} | {unigram:.1f} | {perplexity.num_targets:,} | {perplexity.unknown_rate:.2%} |"""
         curves = f"![perplexity]({PERPLEXITY}) {curves}"
+    begun = "" if settings.begun_with is None else f"| begun with | {settings.begun_with} |\n"
     calibrated = "none: too little text"
     if calibration is not None:
         calibrated = (
             f"fitted to {calibration.num_tokens:,} tokens; mean cosine of two random ones by layer, "
             f"before and after: {calibration.cosines()}"
         )
+    also = "" if settings.begun_with is None else ", and that of the model it was begun with"
     return f"""# {name}
 
 A bidirectional language model (ELMo) trained with lowtide, preset `{settings.preset}`, {num_parameters / 1e6:.1f} M parameters.
@@ -80,7 +82,7 @@ elmo.embed("...")  # a vector for every token
 | input | {kind}; {num_truncated:,} types were longer than a row and cut |
 | layers | {settings.bilm.lstm.num_layers + 1} of width {2 * settings.bilm.lstm.state_width} (layer 0 is before context) |
 | training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)} (forecast: {format_seconds(forecast_seconds)}), {settings.num_threads} threads, {settings.device}, {settings.dtype} |
-| state | {"carried from sentence to sentence within a document" if settings.documents else "zero at every sentence"} |
+{begun}| state | {"carried from sentence to sentence within a document" if settings.documents else "zero at every sentence"} |
 | best state | step {position.best_step:,} |
 | calibration | {calibrated} |
 
@@ -88,6 +90,6 @@ elmo.embed("...")  # a vector for every token
 
 {curves}
 
-Licence: not stated; that of the text decides. Anyone who has this folder can read `vocabulary.txt`: every
+Licence: not stated; that of the text decides{also}. Anyone who has this folder can read `vocabulary.txt`: every
 type that stood at least {settings.min_count} times in the text.
 """

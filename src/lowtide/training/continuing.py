@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.loading import read
 from lowtide.errors import InputError
 from lowtide.model import BiLM, BiLMConfig, Softmax
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.training.settings import TrainableTrunk
-from lowtide.weights.native import save_tensors
+from lowtide.weights.native import read_tensors, save_tensors
 from lowtide.weights.stored import StoredModel
 
 log = logging.getLogger("lowtide")
@@ -34,6 +34,10 @@ _KNOWN = "known"
 class StartConfig:
     """What a training takes over from the model that it begins with, besides numbers."""
 
+    name: str
+    """Of the model, without its path."""
+    checksum: str
+    """Of the model."""
     bilm: BiLMConfig
     trunk: TrainableTrunk
     is_tied: bool
@@ -81,8 +85,13 @@ def write_start(stored: StoredModel, vocabulary: Vocabulary, target: Path) -> St
     if config.symbols is not None:
         config = replace(config, symbols=replace(config.symbols, num_symbols=len(vocabulary)))
     table = stored.bilm.type_vectors
-    trunk: TrainableTrunk = "lstm" if stored.config.trunk == "lstm" else "elmo"
-    return StartConfig(config, trunk, softmax is not None and table is not None and torch.equal(softmax.weight, table))
+    return StartConfig(
+        name=stored.path.name,
+        checksum=Elmo(stored, device="cpu").checksum,
+        bilm=config,
+        trunk="lstm" if stored.config.trunk == "lstm" else "elmo",
+        is_tied=softmax is not None and table is not None and torch.equal(softmax.weight, table),
+    )
 
 
 @torch.no_grad()
@@ -95,7 +104,7 @@ def begin_at(start: Path, bilm: BiLM, softmax: Softmax) -> None:
         softmax: likewise. It is at the log frequencies of the new text, and the biases that come in are moved, all by
             one number, to where it is: a softmax does not know where its logits lie.
     """
-    tensors = load_file(start)
+    tensors = read_tensors(start)
     known = tensors.pop(_KNOWN)
     for name, parameter in bilm.state_dict().items():
         given = tensors[f"bilm.{name}"]

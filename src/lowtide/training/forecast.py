@@ -23,6 +23,8 @@ class Forecast:
     """Time, memory and disk of a training."""
 
     preset: str
+    begun_with: str | None
+    """The model whose sizes these are; None: they are the preset's."""
     num_parameters: int
     """Of the biLM."""
     num_softmax_parameters: int
@@ -43,9 +45,12 @@ class Forecast:
         """For reading, in the language that was chosen."""
         return [
             say(
-                "preset      {preset}: {bilm:.1f} M parameters, "
-                "and {softmax:.1f} M in the softmax over {types:,} types",
+                "preset      {preset}: {bilm:.1f} M parameters, and {softmax:.1f} M in the softmax over {types:,} types"
+                if self.begun_with is None
+                else "begun with  {model}: {bilm:.1f} M parameters, and {softmax:.1f} M in the softmax over {types:,} "
+                "types; steps as preset {preset}",
                 preset=self.preset,
+                model=self.begun_with,
                 bilm=self.num_parameters / 1e6,
                 softmax=self.num_softmax_parameters / 1e6,
                 types=self.vocabulary_size,
@@ -124,6 +129,7 @@ def make_forecast(settings: Settings, trainer: Trainer, measured: Probe, *, corp
     disk = 4 * (num_parameters + num_softmax) * (2 * 4 + 1) + corpus_bytes
     return Forecast(
         preset=settings.preset,
+        begun_with=settings.begun_with,
         num_parameters=num_parameters,
         num_softmax_parameters=num_softmax,
         vocabulary_size=settings.vocabulary_size,

@@ -11,13 +11,13 @@ from typing import get_args
 import torch
 
 from lowtide.embeddings.device import pick_device
-from lowtide.errors import InputError
+from lowtide.errors import InputError, require
 from lowtide.files import folder_size
 from lowtide.training import presets
 from lowtide.training.budget import Budget
 from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forecast, probe
 from lowtide.training.ranks import ALONE, Ranks
-from lowtide.training.reading import TrainingText
+from lowtide.training.reading import TextOptions, TrainingText
 from lowtide.training.settings import Objective, Settings, TrainableTrunk, versions
 from lowtide.training.trainer import Trainer
 
@@ -43,7 +43,8 @@ class TrainOptions:
     objective: Objective = "lm"
     tied: bool | None = None
     """Whether input and output share their vectors; None: where words are looked up."""
-    trunk: TrainableTrunk = "elmo"
+    trunk: TrainableTrunk | None = None
+    """None: ``elmo``, or that of the model that the training begins with."""
     tensorboard: bool = False
     """Whether what the log says goes to TensorBoard, too."""
 
@@ -59,10 +60,29 @@ class TrainOptions:
             raise InputError(f"the seed is {self.seed}, expected 0 to {2**32 - 1}")
         if self.objective not in get_args(Objective):
             raise InputError(f"unknown objective {self.objective!r}, expected {' or '.join(get_args(Objective))}")
-        if self.trunk not in get_args(TrainableTrunk):
+        if self.trunk is not None and self.trunk not in get_args(TrainableTrunk):
             raise InputError(f"unknown trunk {self.trunk!r}, expected {' or '.join(get_args(TrainableTrunk))}")
         if self.threads is not None and self.threads < 1:
             raise InputError(f"found {self.threads} threads, expected at least 1")
+
+
+def refuse_together(text_options: TextOptions, options: TrainOptions) -> None:
+    """Refuse what does not go together, before a text is read that takes hours.
+
+    Raises:
+        InputError: if two options exclude each other.
+        MissingExtraError: if TensorBoard is wanted and not installed.
+    """
+    if text_options.start is not None and (options.preset != "auto" or options.trunk is not None):
+        raise InputError("the sizes are those of the model that the training begins with: leave preset and trunk open")
+    _refuse_cloze(options.objective, documents=text_options.documents)
+    if options.tensorboard:
+        require("tensorboard", extra="tensorboard")
+
+
+def _refuse_cloze(objective: Objective, *, documents: bool) -> None:
+    if objective == "lm+cloze" and documents:
+        raise InputError("the cloze objective reads sentences: leave documents out, or the objective at lm")
 
 
 def plan(text: TrainingText, options: TrainOptions, work: Path, ranks: Ranks = ALONE) -> tuple[Settings, Forecast]:
@@ -79,8 +99,6 @@ def plan(text: TrainingText, options: TrainOptions, work: Path, ranks: Ranks = A
     """
     names = [options.preset]
     if text.start is not None:
-        if options.preset != "auto":
-            raise InputError("the sizes are those of the model that the training begins with: leave the preset open")
         names = [presets.nearest_preset(text.start[0].bilm.lstm.cell_width)]
     elif options.preset == "auto":
         names = presets.suited_presets(text.num_train_tokens)
@@ -106,18 +124,17 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
     if budget is None:
         budget = max(1, round((options.budget.epochs or presets.DEFAULT_EPOCHS) * text.num_train_tokens))
     start = None if text.start is None else text.start[0]
-    bilm, trunk = (
-        presets.bilm_config(preset, num_symbols=text.num_symbols, dropout=0.0, trunk=options.trunk),
-        options.trunk,
-    )
+    trunk = options.trunk or "elmo"
+    bilm = presets.bilm_config(preset, num_symbols=text.num_symbols, dropout=0.0, trunk=trunk)
     if start is not None:
         bilm, trunk = start.bilm, start.trunk
     rate = preset.learning_rate * (1.0 if start is None else presets.CONTINUED_RATE)
     can_tie = bilm.symbols is not None and bilm.lstm.width == bilm.lstm.state_width
     if options.tied and not can_tie:
         raise InputError("there is nothing to tie the softmax to: give inputs='words' as well")
-    if options.objective == "lm+cloze" and text.documents:
-        raise InputError("the cloze objective reads sentences: leave documents out, or the objective at lm")
+    if options.tied and start is not None and not start.is_tied:
+        raise InputError(f"{start.name} predicts with other vectors than it looks up: leave tied open")
+    _refuse_cloze(options.objective, documents=text.documents)
     is_tied = can_tie and (text.has_words if start is None else start.is_tied)
     is_sampled = len(text.vocabulary) >= SAMPLED_FROM * preset.num_samples
     dropout = presets.dropout_for(budget / text.num_train_tokens)
@@ -137,6 +154,7 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         versions=versions(),
         device=str(pick_device(options.device)),
         trunk=trunk,
+        begun_with=None if start is None else f"{start.name}, checksum {start.checksum[:16]}",
         documents=text.documents,
         objective=options.objective,
         is_tied=is_tied if options.tied is None else options.tied,

@@ -24,7 +24,7 @@ from lowtide.training.card import write_card
 from lowtide.training.folder import begin_work, has_begun, remove_work, reserved, work_of
 from lowtide.training.forecast import Forecast
 from lowtide.training.log import LOG, draw_log
-from lowtide.training.planning import TrainOptions, plan
+from lowtide.training.planning import TrainOptions, plan, refuse_together
 from lowtide.training.ranks import Ranks, opened
 from lowtide.training.reading import Inputs, TextOptions, TrainingText, open_text, read_text
 from lowtide.training.settings import Objective, Settings, TrainableTrunk
@@ -47,7 +47,7 @@ def pretrain(
     *,
     out: str | Path,
     preset: str = "auto",
-    trunk: TrainableTrunk = "elmo",
+    trunk: TrainableTrunk | None = None,
     language: str = "auto",
     tokenizer: TokenizerName | None = None,
     lines: Lines = "auto",
@@ -85,7 +85,7 @@ def pretrain(
         preset: ``tiny``, ``small``, ``medium``, ``original``, or ``auto``: as large as the text,
             and the time if it is given, are worth.
         trunk: ``elmo``, the published cell with a clipped projection; or ``lstm``, a plain one of a width that takes as
-            many products a token.
+            many products a token. None: ``elmo``, or that of ``from_model``.
         language: of the text; ``auto`` tells Chinese from languages with spaces.
         tokenizer: ``words``, ``characters``, or ``whitespace`` for text that is cut already; None:
             words, and of FASTA the characters, which are its residues.
@@ -155,6 +155,7 @@ def run(
     resume: bool = False,
 ) -> Elmo:
     """`pretrain`, with its arguments in two groups."""
+    refuse_together(text_options, options)
     with opened() as ranks, reserved(out) if ranks.is_first else nullcontext():
         device = _train(texts, out, text_options, options, ranks, resume=resume)
         ranks.meet()  # no process has the text open any more
@@ -174,7 +175,7 @@ def _train(
 ) -> str:
     """Make the folder what it is to be; returns the device."""
     work = work_of(out)
-    settings = _begun(out, options) if resume else None
+    settings = _begun(out, text_options, options) if resume else None
     if settings is None:
         if ranks.is_first:
             begin_work(out)
@@ -241,6 +242,7 @@ def forecast(texts: Sequence[str | Path], text_options: TextOptions, options: Tr
         text_options: how the text is to be read.
         options: what is decided already.
     """
+    refuse_together(text_options, options)
     with opened() as ranks, tempfile.TemporaryDirectory(prefix="lowtide-") as own:
         folder = Path(ranks.share(own))
         text = _opened_by_all(ranks, lambda: read_text(texts, text_options, folder / "text"), folder / "text")
@@ -249,25 +251,29 @@ def forecast(texts: Sequence[str | Path], text_options: TextOptions, options: Tr
         return told
 
 
-def _begun(out: Path, options: TrainOptions) -> Settings | None:
+def _begun(out: Path, text_options: TextOptions, options: TrainOptions) -> Settings | None:
     """The settings of the training that lies in ``out``; None if none has come as far as that."""
     if not has_begun(out):
         return None
     config = from_json(ModelConfig, read_config(out), where=str(out / CONFIG))
     settings = from_json(Settings, config.training, where=f"{out / CONFIG}: training")
-    _warn_of_unused(options, settings)
+    _warn_of_unused(text_options, options, settings)
     if options.learning_rate is not None:
         settings = dataclasses.replace(settings, learning_rate=options.learning_rate)
     return settings
 
 
-def _warn_of_unused(options: TrainOptions, settings: Settings) -> None:
+def _warn_of_unused(text_options: TextOptions, options: TrainOptions, settings: Settings) -> None:
     """A resumed training keeps its settings: say so where other ones are asked for."""
     asked = {
         "preset": (None if options.preset == "auto" else options.preset, settings.preset),
         "tokens": (options.budget.num_tokens, settings.budget_tokens),
         "threads": (options.threads, settings.num_threads),
         "seed": (options.seed or None, settings.seed),
+        "trunk": (options.trunk, settings.trunk),
+        "objective": (None if options.objective == "lm" else options.objective, settings.objective),
+        "tied": (options.tied, settings.is_tied),
+        "documents": (text_options.documents or None, settings.documents),
     }
     for name, (wanted, kept) in asked.items():
         if wanted is not None and wanted != kept:

@@ -30,7 +30,7 @@ from lowtide.text.corpus import Corpus, RawSentence, as_documents
 from lowtide.text.opening import CutOptions, open_texts
 from lowtide.text.shards import CorpusCounts, PreparedCorpus, prepare
 from lowtide.text.tokenize import Tokenizer
-from lowtide.text.vocabulary import SPECIALS, Vocabulary
+from lowtide.text.vocabulary import Vocabulary
 from lowtide.training.continuing import StartConfig, open_start, write_start
 from lowtide.training.presets import MAX_SYMBOLS, MAX_VOCABULARY, default_min_count
 from lowtide.weights.native import NAME, VOCABULARY
@@ -100,6 +100,7 @@ class _Notes:
     min_count: int
     is_alphabet: bool
     documents: bool
+    has_words: bool = False
     weights: tuple[float, ...] = ()
     start: StartConfig | None = None
 
@@ -125,6 +126,8 @@ class TrainingText:
     """(types, width): as which token vectors begin; zeros for types that have none."""
     num_symbols: int | None
     """The size of the alphabet, if it is so small that its types are symbols."""
+    has_words: bool
+    """Whether vectors are looked up because words were asked for, and not because the alphabet is small."""
     start: tuple[StartConfig, Path] | None
     """The model that the training begins with, and the file of its numbers."""
 
@@ -139,11 +142,6 @@ class TrainingText:
         tokens = self.prepared.tokens_of_parts()
         weights = self.weights[: len(tokens)] or [1.0] * len(tokens)
         return max(1, round(float(tokens @ np.array(weights))))
-
-    @property
-    def has_words(self) -> bool:
-        """Whether what is looked up are more than the symbols of a small alphabet."""
-        return self.num_symbols is not None and self.num_symbols > MAX_SYMBOLS + len(SPECIALS)
 
     @property
     def valid(self) -> list[Document]:
@@ -212,7 +210,9 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     begun = None if start is None else write_start(start, vocabulary, folder / _START)
     if begun is not None:
         is_looked_up = begun.bilm.symbols is not None
-    notes = _Notes(corpus.describe(), min_count, is_looked_up, options.documents, options.weights, begun)
+    notes = _Notes(
+        corpus.describe(), min_count, is_looked_up, options.documents, options.inputs == "words", options.weights, begun
+    )
     write_json(folder / "notes.json", to_json(notes))
     log.info(
         "read        %s: %s sentences, %s tokens (%s, %s)",
@@ -252,12 +252,13 @@ def open_text(folder: Path, *, is_spelled: bool = False) -> TrainingText:
         notes.weights,
         np.load(folder / _VECTORS) if (folder / _VECTORS).is_file() else None,
         num_symbols,
+        notes.has_words,
         None if notes.start is None else (notes.start, folder / _START),
     )
 
 
 def _as_trained(options: TextOptions, start: StoredModel) -> TextOptions:
-    """Text is cut as the model's own text was; a published model's was cut before."""
+    """Text is cut as the model's own text was, and its state carried or not; a published model's was cut before."""
     known = start.config.tokenizer
     name, language = options.tokenizer, options.language
     if start.format == NAME:
@@ -266,7 +267,8 @@ def _as_trained(options: TextOptions, start: StoredModel) -> TextOptions:
                 f"{options.start} reads text that is cut as {known.name}, language {known.language}: leave both open"
             )
         name, language = known.name, known.language
-    return dataclasses.replace(options, tokenizer=name, language=language)
+    documents = options.documents or start.config.documents
+    return dataclasses.replace(options, tokenizer=name, language=language, documents=documents)
 
 
 def _write_vectors(model: Path, vocabulary: Vocabulary, target: Path) -> None:

@@ -51,6 +51,8 @@ class Settings:
     """``lstm``: plain states, one sentence a row; see `lowtide.training.presets.plain`."""
     num_processes: int = 1
     """Among which the rows of a batch are divided."""
+    begun_with: str | None = None
+    """The model that it began with: its name and its checksum; None: at random."""
     documents: bool = False
     """Whether the state is carried from sentence to sentence within a document."""
     objective: Objective = "lm"

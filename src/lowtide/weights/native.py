@@ -223,6 +223,21 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
         beside.chmod(mode)
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, by name.
+
+    Raises:
+        MissingPathError: if the file is not there.
+        ModelError: if it is damaged.
+    """
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise MissingPathError(f"{path} is not there: the model folder is incomplete") from None
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read ({error}): is it damaged, or only half copied?") from None
+
+
 def load_tensors(path: Path, module: nn.Module, *, without: Sequence[str] = ()) -> None:
     """Fill a module from a safetensors file; names and shapes must be exactly those expected.
 
@@ -235,12 +250,7 @@ def load_tensors(path: Path, module: nn.Module, *, without: Sequence[str] = ()) 
         MissingPathError: if the file is not there.
         ModelError: if it is damaged, or holds other tensors, or of another dtype.
     """
-    try:
-        tensors = load_file(path)
-    except FileNotFoundError:
-        raise MissingPathError(f"{path} is not there: the model folder is incomplete") from None
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): is it damaged, or only half copied?") from None
+    tensors = read_tensors(path)
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items() if name not in without}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
