@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 import tiny
 from command import Command
+from lowtide import task_commands
+from lowtide.tasks import ClassifierOptions, FitOptions, MatcherOptions, TaggerOptions
+from lowtide.tasks.options import HeadOptions
 from stand_ins import write_conll, write_labelled
 
 QUICK = ("--epochs", "2", "--state-width", "4", "--device", "cpu")
@@ -63,3 +67,36 @@ def test_a_line_that_breaks_is_named(run: Command, saved_bytes: tiny.Saved, tmp_
     path.write_text("the\tO\ntide\n", encoding="utf-8")
     ran = run("train", "tagger", saved_bytes.folder, path, "--out", tmp_path / "out")
     assert ran.code == 2 and "t.conll:2: found 1 columns, expected 2 as in line 1" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [("tagger", TaggerOptions()), ("classifier", ClassifierOptions()), ("matcher", MatcherOptions())],
+)
+def test_a_command_has_the_defaults_of_python(command: str, options: HeadOptions) -> None:
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(getattr(task_commands, command)).parameters.items()
+    }
+    fit = FitOptions()
+    assert all(defaults[name] == getattr(fit, name) for name in ("epochs", "patience", "batch_size", "learning_rate"))
+    assert defaults["seed"] == fit.seed
+    assert all(defaults[name] == getattr(options, name) for name in ("reader", "state_width", "dropout"))
+    assert defaults["characters"] == options.char_filters
+    layers = options.layers
+    assert (defaults["layers"], defaults["layer_norm"], defaults["penalty"], defaults["at_output"]) == (
+        layers.choice,
+        layers.layer_norm,
+        layers.penalty,
+        layers.at_output,
+    )
+
+
+def test_a_file_is_answered_as_it_was_learned_from(run: Command, saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    path, out = tmp_path / "t.tsv", tmp_path / "out"
+    path.write_text("the tide\twet\nthe bank\tdry\n", encoding="utf-8")
+    how = ("--columns", "text label")
+    assert run("train", "classifier", saved_bytes.folder, path, "--out", out, *how, *QUICK).code == 0
+    assert run("predict", out, path, "--out", tmp_path / "answers.tsv", *how).code == 0
+    answers = (tmp_path / "answers.tsv").read_text(encoding="utf-8").splitlines()
+    assert [line.split("\t")[1] for line in answers] == ["the tide", "the bank"]

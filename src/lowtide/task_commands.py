@@ -124,7 +124,7 @@ def tagger(
         (train, valid, test),
         out,
         _fit_options(epochs, patience, batch_size, learning_rate, fine_tune),
-        {"columns": ColumnOptions(tag=tag, encoding=encoding)},
+        ColumnOptions(tag=tag, encoding=encoding),
         (seed, seeds),
         device=device,
         show_text=show_text,
@@ -180,7 +180,7 @@ def classifier(
         (train, valid, test),
         out,
         _fit_options(epochs, patience, batch_size, learning_rate, fine_tune),
-        {"rows": _rows(columns, quoted, encoding)},
+        _rows(columns, quoted, encoding),
         (seed, seeds),
         device=device,
         show_text=show_text,
@@ -245,7 +245,7 @@ def matcher(
         (train, valid, test),
         out,
         _fit_options(epochs, patience, batch_size, learning_rate, fine_tune),
-        {"rows": _rows(columns, quoted, encoding)},
+        _rows(columns, quoted, encoding),
         (seed, seeds),
         device=device,
         show_text=show_text,
@@ -260,6 +260,8 @@ def predict(
     embedding: Annotated[
         list[str] | None, typer.Option(help="The model it was learned on, where it lies elsewhere now.")
     ] = None,
+    columns: Columns = None,
+    quoted: Quoted = None,
     encoding: Encoding = "utf-8",
     device: Device = "auto",
     ui: Ui = "en",
@@ -272,7 +274,9 @@ def predict(
     if out is None:
         raise InputError("where should the answers go? Name a file with --out FILE")
     given = None if not embedding else [load_any(name, device=device) for name in embedding]
-    count = predict_file(load(task, embeddings=given, device=device), source, out, encoding=encoding)
+    count = predict_file(
+        load(task, embeddings=given, device=device), source, out, rows=_rows(columns, quoted, encoding)
+    )
     tell(say("{out}: {count:,} answers", out=out, count=count))
 
 
@@ -306,7 +310,7 @@ def _teach(
     files: tuple[Path, Path | None, Path | None],
     out: Path | None,
     options: FitOptions,
-    reading: dict[str, Any],
+    reading: Any,
     seeds: tuple[int, int],
     *,
     device: str,

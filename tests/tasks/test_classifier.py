@@ -49,3 +49,8 @@ def test_examples_that_cannot_be_learned_from_are_refused(tmp_path: Path) -> Non
         Classifier(Rung()).fit([["a"], ["b"]], ["x", "x"])
     with pytest.raises(InputError, match=r"texts\[1\]: the sentence holds no token"):
         Classifier(Rung()).fit([["a"], []], ["x", "y"])
+
+
+def test_one_bare_text_is_a_list_of_one(elmo: Elmo) -> None:
+    classifier = Classifier(elmo, device="cpu").fit(SENTENCES, LABELS, options=FitOptions(epochs=1))
+    assert len(classifier.predict("the tide")) == len(classifier.probabilities("the tide")) == 1

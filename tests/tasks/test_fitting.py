@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lowtide.errors import TrainingError
 from lowtide.model import LayerMix
+from lowtide.tasks import fitting
 from lowtide.tasks.fitting import Problem, batches, fit, seeded
 from lowtide.tasks.options import FitOptions
 
@@ -93,3 +94,17 @@ def test_a_seed_decides_all_that_is_drawn_and_changes_nothing_outside() -> None:
         with seeded(seed):
             drawn.append(torch.rand(3).tolist())
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_the_rate_falls_to_a_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = fitting._step
+
+    def watched(problem: Any, optimizer: Any, batch: Any, options: FitOptions) -> float:
+        rates.append(optimizer.param_groups[0]["lr"])
+        return step(problem, optimizer, batch, options)
+
+    monkeypatch.setattr(fitting, "_step", watched)
+    fit(Sums(), FitOptions(epochs=50, patience=50, batch_size=1))
+    assert rates == sorted(rates, reverse=True)
+    assert 0.1 * rates[0] < rates[-1] < 0.12 * rates[0]

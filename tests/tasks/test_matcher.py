@@ -54,3 +54,22 @@ def test_pairs_that_cannot_be_learned_from_are_refused() -> None:
         matcher_of(objective="contrastive", same_label="same").fit(PAIRS, LABELS)
     with pytest.raises(InputError, match=r"pairs\[0\]: found list of 1, expected a pair of texts"):
         matcher_of().fit([["a"]], ["1"])  # type: ignore[list-item]  # the mistake that is tested
+
+
+def test_what_is_no_pair_or_no_score_is_refused() -> None:
+    matcher = matcher_of().fit(PAIRS, LABELS, options=FitOptions(epochs=1))
+    for pair in ((["the"],), (["the"], ["tide"], ["sat"]), "ab"):
+        with pytest.raises(InputError, match="expected a pair of texts"):
+            matcher.predict([pair])  # type: ignore[list-item]  # that is the mistake
+    for score in ("high", float("nan"), float("inf")):
+        with pytest.raises(InputError, match=r"pairs\[0\]: found .*, expected a score"):
+            matcher_of(objective="cosine").fit(PAIRS, [score, *[1.0] * 11])
+
+
+def test_the_threshold_is_that_of_the_last_fit() -> None:
+    matcher = matcher_of(objective="contrastive")
+    first = matcher.threshold
+    matcher.fit(PAIRS, LABELS, valid=(PAIRS, LABELS), options=QUICK)
+    assert matcher.threshold != first  # settled on the validation pairs
+    matcher.fit(PAIRS, LABELS, options=FitOptions(epochs=1))
+    assert matcher.threshold == first

@@ -79,3 +79,17 @@ def test_answers_appear_whole_or_not_at_all(tagger: Tagger, tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"out\.tsv: tags are written as \.conll or \.jsonl"):
         predict_file(tagger, source, tmp_path / "out.tsv")
     assert [path.name for path in tmp_path.iterdir()] == ["t.txt"]
+
+
+def test_answers_are_not_compressed(tagger: Tagger, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"not compressed: leave \.gz out"):
+        predict_file(tagger, tmp_path / "t.txt", tmp_path / "out.conll.gz")
+
+
+def test_a_token_with_a_line_end_does_not_break_the_columns(tagger: Tagger, tmp_path: Path) -> None:
+    source = tmp_path / "t.jsonl"
+    source.write_text('{"tokens": ["a\\nb"]}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"write \.jsonl"):
+        predict_file(tagger, source, tmp_path / "out.conll")
+    assert not (tmp_path / "out.conll").exists()
+    assert predict_file(tagger, source, tmp_path / "out.jsonl") == 1

@@ -70,7 +70,7 @@ def test_quotation_marks_are_letters_in_tsv_unless_fields_are_quoted(tmp_path: P
         ("t.jsonl", '{"label": "x", "text": "y"}\n{\n', r"t\.jsonl:2: the line is not JSON"),
         ("t.jsonl", "[1]\n", r"t\.jsonl:1: found list, expected a JSON object a line"),
         ("t.jsonl", '{"label": "x"}\n', r"t\.jsonl:1: there is no text; found label"),
-        ("t.jsonl", '{"label": "x", "text": 3}\n', r"t\.jsonl:1: text is 3, expected a text"),
+        ("t.jsonl", '{"label": "x", "text": 3}\n', r"t\.jsonl:1: text is int, expected a text"),
         ("t.tsv", "\n", r"t\.tsv holds no example"),
     ],
 )
@@ -92,7 +92,7 @@ def test_pairs_have_a_label_or_a_score(tmp_path: Path) -> None:
     assert [(p.first, p.second, p.answer) for p in read_pairs(path)] == [("one", "two", "NO")]
     assert read_pairs(path, answer="score")[0].answer == 3.6
     bad = write(tmp_path, "b.tsv", "score\tsentence1\tsentence2\nhigh\tone\ttwo\n")
-    with pytest.raises(InputError, match=r"b\.tsv:2: score is 'high', expected a number"):
+    with pytest.raises(InputError, match=r"b\.tsv:2: score is no number"):
         read_pairs(bad, answer="score")
     with pytest.raises(InputError, match=r"b\.tsv:2: there is no label; found score, first, second"):
         read_pairs(bad)
@@ -115,3 +115,43 @@ def test_what_is_to_be_labelled_is_read_from_every_format(tmp_path: Path) -> Non
     assert list(read_unlabelled(write(tmp_path, "t.jsonl", '{"tokens": ["a"]}\n'))) == [["a"]]
     assert list(read_unlabelled_pairs(write(tmp_path, "t.txt", "one\ttwo\n"))) == [("one", "two")]
     assert list(read_unlabelled_pairs(write(tmp_path, "t.tsv", "x\tone\ttwo\n"))) == [("one", "two")]
+
+
+@pytest.mark.parametrize("name", ["t.conll", "t.conllu"])
+def test_a_token_a_line_is_no_text_a_line(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected an example a line"):
+        read_texts(write(tmp_path, name, "a\tO\n"))
+
+
+def test_a_table_in_which_one_column_is_named_has_to_be_explained(tmp_path: Path) -> None:
+    path = write(tmp_path, "t.csv", "id,text\n1,one\n2,two\n")
+    with pytest.raises(InputError, match=r"t\.csv:1: one column is named, and the others are not"):
+        read_texts(path)
+    assert list(read_unlabelled(path, RowOptions(("-", "text")))) == ["text", "one", "two"]
+
+
+def test_one_named_column_is_enough_where_it_is_the_only_one(tmp_path: Path) -> None:
+    assert list(read_unlabelled(write(tmp_path, "t.csv", "text\none\ntwo\n"))) == ["one", "two"]
+
+
+def test_a_row_with_text_and_tokens_gives_what_is_wanted(tmp_path: Path) -> None:
+    path = write(tmp_path, "t.jsonl", '{"tokens": ["a", "b"], "text": "a b!"}\n')
+    assert list(read_unlabelled(path, wants="tokens")) == [["a", "b"]]
+    assert list(read_unlabelled(path)) == ["a b!"]
+
+
+def test_a_field_may_be_long(tmp_path: Path) -> None:
+    long = "a" * 200_000
+    assert read_texts(write(tmp_path, "t.csv", f"x,{long}\n"))[0].text == long
+
+
+def test_what_an_error_says_of_a_broken_row_is_no_text(tmp_path: Path) -> None:
+    path = write(tmp_path, "t.jsonl", '{"tokens": "Patient Smith", "tags": ["O"]}\n')
+    with pytest.raises(InputError) as found:
+        read_tagged(path)
+    assert "Smith" not in str(found.value)
+
+
+def test_a_folder_is_no_file_of_examples(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder"):
+        read_texts(tmp_path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,3 +119,49 @@ def test_a_folder_of_something_else_is_not_written_over(elmo: Elmo) -> None:
     tagger = Tagger(Rung()).fit(SENTENCES, TAGS, options=ONCE)
     with pytest.raises(InputError, match="holds something else, and no task"):
         tagger.save(elmo.stored.path)
+
+
+def test_what_is_saved_again_leaves_nothing_of_the_old(elmo: Elmo, tmp_path: Path) -> None:
+    options = FitOptions(epochs=1, fine_tuning=FineTuning())
+    Tagger(elmo, device="cpu").fit(SENTENCES, TAGS, options=options).save(tmp_path / "task")
+    assert (tmp_path / "task" / "encoder-0.safetensors").is_file()
+    (tmp_path / "task" / "notes.txt").write_text("mine", encoding="utf-8")
+    Tagger(elmo, device="cpu").fit(SENTENCES, TAGS, options=ONCE).save(tmp_path / "task")
+    assert not (tmp_path / "task" / "encoder-0.safetensors").exists()
+    assert (tmp_path / "task" / "notes.txt").read_text(encoding="utf-8") == "mine"
+    assert load(tmp_path / "task", device="cpu").labels
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "no JSON", '{"kind": []}'])
+def test_a_config_of_something_else_is_not_written_over(content: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(content, encoding="utf-8")
+    tagger = Tagger(Rung()).fit(SENTENCES, TAGS, options=ONCE)
+    with pytest.raises(InputError, match="holds something else, and no task"):
+        tagger.save(tmp_path)
+    assert (tmp_path / "config.json").read_text(encoding="utf-8") == content
+
+
+def test_a_copy_of_types_goes_with_every_task(one_hot: OneHot, tmp_path: Path) -> None:
+    classifier = Classifier(one_hot, device="cpu").fit(SENTENCES, LABELS, options=ONCE)
+    classifier.save(tmp_path / "a")
+    classifier.save(tmp_path / "b")
+    load(tmp_path / "a", device="cpu").save(tmp_path / "c")
+    shutil.rmtree(tmp_path / "a")
+    for name in ("b", "c"):
+        opened = load(tmp_path / name, device="cpu")
+        assert isinstance(opened, Classifier) and opened.predict(SENTENCES) == classifier.predict(SENTENCES)
+
+
+@pytest.mark.parametrize("change", [{"kind": []}, {"kind": "elmo"}])
+def test_a_kind_that_is_none_is_refused(change: dict[str, object], saved: Path) -> None:
+    config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
+    (saved / "config.json").write_text(json.dumps({**config, **change}), encoding="utf-8")
+    with pytest.raises(ModelError, match="is no task"):
+        load(saved)
+
+
+def test_settings_of_another_kind_are_refused(saved: Path, elmo: Elmo) -> None:
+    config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
+    (saved / "config.json").write_text(json.dumps({**config, "settings": {}}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="settings are not those of a tagger"):
+        load(saved, embeddings=elmo)

@@ -92,3 +92,15 @@ def test_a_scheme_that_was_named_is_checked() -> None:
         check_scheme(tagged("O B-X"), "IOB1")
     with pytest.raises(InputError, match=r"f\.conll:2: 'E-X' is no tag of IOB2"):
         check_scheme(tagged("B-X E-X"), "IOB2")
+
+
+@pytest.mark.parametrize("stray", ["I_PER", "B-", "PER", "X-PER", "B"])
+def test_one_malformed_tag_among_spans_is_named(stray: str) -> None:
+    place = Place("t.conll", [1, 2, 3, 4])
+    sentence = TaggedSentence(["a", "b", "c", "d"], ["B-PER", "I-PER", stray, "B-LOC"], place)
+    with pytest.raises(InputError, match=rf"t\.conll:3: '{stray}' is no tag of a span, as most others are"):
+        find_scheme([sentence])
+
+
+def test_tags_of_which_few_look_like_spans_write_none() -> None:
+    assert find_scheme([TaggedSentence(["a", "b", "c"], ["B-x", "NN", "VB"], Place("t"))]) is None

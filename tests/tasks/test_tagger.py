@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 from lowtide.embeddings import Elmo
 from lowtide.errors import ConfigError, InputError
 from lowtide.tasks import ColumnOptions, FineTuning, FitOptions, LayerOptions, Tagger, TaggerOptions
+from lowtide.tasks.inputs import Inputs
 from lowtide.tasks.schemes import convert
 from stand_ins import SENTENCES, TAGS, Rung, write_conll
 
-LINEAR = TaggerOptions(reader="none", dropout=0.0)
+LINEAR = TaggerOptions(reader="none", dropout=0.0, char_filters=0)
 QUICK = FitOptions(epochs=40, patience=40, batch_size=3, learning_rate=0.03)
 DATA = (SENTENCES, TAGS)
 
@@ -30,7 +32,7 @@ def test_tags_are_learned(learned: Tagger) -> None:
 
 @pytest.mark.parametrize("telling", [0, 1, 2])
 def test_the_layer_that_tells_the_tags_weighs_most(telling: int) -> None:
-    options = TaggerOptions(reader="none", dropout=0.2, layers=LayerOptions(penalty=0.0))
+    options = TaggerOptions(reader="none", dropout=0.2, char_filters=0, layers=LayerOptions(penalty=0.0))
     quick = FitOptions(epochs=12, batch_size=3, learning_rate=0.03)
     tagger = Tagger(Rung(telling), options).fit(*DATA, options=quick)
     assert int(tagger.mix.weights.argmax()) == telling and tagger.mix.weights.max() > 0.5
@@ -143,3 +145,57 @@ def test_what_has_learned_nothing_says_so() -> None:
 def test_an_embedding_that_cannot_learn_is_not_fine_tuned() -> None:
     with pytest.raises(InputError, match="no embedding of this task can be trained further"):
         Tagger(Rung()).fit(*DATA, options=FitOptions(fine_tuning=FineTuning()))
+
+
+def test_one_bare_text_is_a_list_of_one(elmo: Elmo) -> None:
+    tagger = Tagger(elmo, LINEAR, device="cpu").fit(*DATA, options=FitOptions(epochs=1))
+    for found in (tagger.predict("the tide"), tagger.marginals("the tide"), tagger.predict_n_best("the tide", 1)):
+        assert len(found) == 1
+    with pytest.raises(InputError, match="count is 0"):
+        tagger.predict_n_best([["the"]], 0)
+
+
+def test_validation_tags_that_write_no_span_are_refused_before_anything_is_learned() -> None:
+    rung = Rung()
+    with pytest.raises(InputError, match=r"valid\[0\].*'N' writes no span, and the tags learned from do"):
+        Tagger(rung, LINEAR).fit(*DATA, valid=([["the"]], [["N"]]), options=QUICK)
+    assert rung.num_calls == 0
+
+
+def test_test_tags_that_write_no_span_are_refused(learned: Tagger) -> None:
+    with pytest.raises(InputError, match="writes no span"):
+        learned.evaluate([["the", "bank"]], [["N", "V"]])
+
+
+def test_another_fit_forgets_what_was_measured() -> None:
+    tagger = Tagger(Rung(), LINEAR).fit(*DATA, valid=DATA, options=FitOptions(epochs=1))
+    tagger.evaluate(*DATA)
+    tagger.fit(*DATA, options=FitOptions(epochs=1))
+    assert not tagger.scores and not tagger.worst
+
+
+def test_layers_are_opened_one_by_one_while_it_fits(elmo: Elmo) -> None:
+    options = FitOptions(epochs=1, fine_tuning=FineTuning(learning_rate=0.1))
+    tagger = Tagger(elmo, LINEAR, device="cpu").fit(*DATA, options=options)
+    encoder = tagger.network.encoder(0)
+    assert encoder is not None  # in the first epoch the head learns alone
+    for name, tensor in elmo.encoder().state_dict().items():
+        assert torch.equal(encoder.state_dict()[name], tensor), name
+
+
+def test_memory_of_an_answer_is_bounded_by_positions_and_not_by_rows(
+    learned: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lowtide.tasks.task.TOKENS_AT_ONCE", 40)
+    seen: list[tuple[int, int]] = []
+    answer = learned._answer
+
+    def watched(inputs: Inputs, numbers: Sequence[int]) -> list[list[str]]:
+        lengths = [len(inputs.sentences[number]) for number in numbers]
+        seen.append((len(lengths), max(lengths)))
+        return answer(inputs, numbers)
+
+    monkeypatch.setattr(learned, "_answer", watched)
+    sentences = [["the"] * 30, *[["the", "tide"]] * 9]
+    assert [len(tags) for tags in learned.predict(sentences)] == [30, *[2] * 9]
+    assert all(rows == 1 or rows * longest <= 40 for rows, longest in seen)

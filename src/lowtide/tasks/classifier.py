@@ -79,7 +79,9 @@ class Classifier(Task[LabelledText, str]):
         Raises:
             InputError: if there are not as many labels as texts, a text is empty, or there is one label only.
         """
-        self._fit(_examples(texts, labels), None if valid is None else _examples(*valid, "valid"), options, store)
+        self.fit_examples(
+            _examples(texts, labels), None if valid is None else _examples(*valid, "valid"), options, store
+        )
         return self
 
     def fit_file(
@@ -92,20 +94,21 @@ class Classifier(Task[LabelledText, str]):
         store: str | Path | None = None,
     ) -> Self:
         """As `fit`, from files: TSV, CSV or JSON lines; see `lowtide.tasks.rows`."""
-        examples = read_texts(Path(train), rows)
-        self._fit(examples, None if valid is None else read_texts(Path(valid), rows), options, store)
+        examples = self.read_examples(train, rows)
+        self.fit_examples(examples, None if valid is None else self.read_examples(valid, rows), options, store)
         return self
 
-    def predict(self, texts: Texts) -> list[str]:
-        """The most probable label of every text; n in, n out."""
-        return list(self.predict_iter(texts))
+    def predict(self, texts: Texts | str) -> list[str]:
+        """The most probable label of every text; n in, n out; one bare text is a list of one."""
+        return list(self.predict_iter(self.several(texts)))
 
     def predict_iter(self, texts: Iterable[str | Sequence[str]]) -> Iterator[str]:
         """As `predict`, for any number of texts."""
         return self._predict_iter(texts)
 
-    def probabilities(self, texts: Texts) -> NDArray[np.float32]:
+    def probabilities(self, texts: Texts | str) -> NDArray[np.float32]:
         """How probable every label is: (texts, labels), in the order of ``labels``."""
+        texts = self.several(texts)
         found = np.zeros((len(texts), len(self.labels)), np.float32)
         with torch.inference_mode():
             for number, text in enumerate(texts):
@@ -115,11 +118,11 @@ class Classifier(Task[LabelledText, str]):
 
     def evaluate(self, texts: Texts, labels: Sequence[str]) -> Evaluation:
         """The accuracy, and the macro F1."""
-        return self._evaluate(_examples(texts, labels), "test")
+        return self.evaluate_examples(_examples(texts, labels))
 
     def evaluate_file(self, path: str | Path, *, rows: RowOptions | None = None) -> Evaluation:
         """As `evaluate`, of a file as `fit_file` takes it."""
-        return self._evaluate(read_texts(Path(path), rows), "test")
+        return self.evaluate_examples(self.read_examples(path, rows))
 
     # -- for Task --------------------------------------------------------------------------------
 
@@ -128,6 +131,10 @@ class Classifier(Task[LabelledText, str]):
         head = self.network.head
         assert isinstance(head, ClassifierHead)
         return head
+
+    def read_examples(self, path: str | Path, how: RowOptions | None = None) -> list[LabelledText]:
+        """TSV, CSV or JSON lines."""
+        return read_texts(Path(path), how)
 
     def _learn_labels(self, examples: Sequence[LabelledText]) -> None:
         self.labels = sorted({example.label for example in examples})

@@ -46,8 +46,10 @@ def lines_of(path: Path, encoding: str) -> Iterator[Line]:
         MissingPathError: if it is not there.
         InputError: if it cannot be read; with its line.
     """
-    if str(path) != STANDARD_INPUT and not path.is_file():
+    if str(path) != STANDARD_INPUT and not path.exists():
         raise MissingPathError(f"{path} is not there: expected a file of examples")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: expected a file of examples")
     return iter(read_lines(str(path), encoding))
 
 
@@ -118,7 +120,7 @@ def _sentences(
             raise InputError(f"{where}: found {len(fields)} columns, expected {num_columns} as in line {first_line}")
         if is_conllu and not fields[0].isdecimal():
             if not fields[0].replace("-", "").replace(".", "").isdecimal():
-                raise InputError(f"{where}: found {fields[0]!r}, expected the number of a word, as CoNLL-U has it")
+                raise InputError(f"{where}: the first column is no number of a word, as CoNLL-U has it")
             continue
         if not fields[token].strip():
             raise InputError(f"{where}: there is no token in column {token}")

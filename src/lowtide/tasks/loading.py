@@ -63,7 +63,10 @@ def load(
     task.labels, task.num_train = list(config.labels), config.num_train
     if not isinstance(config.settings, Mapping):
         raise ConfigError(f"{folder / CONFIG}: found no settings of the task: is it damaged?")
-    task.restore(dict(config.settings))
+    try:
+        task.restore(dict(config.settings))
+    except (KeyError, TypeError, ValueError):
+        raise ConfigError(f"{folder / CONFIG}: the settings are not those of a {config.kind}: is it damaged?") from None
     task.build()
     load_tensors(folder / HEAD, task.network.head)
     for number_, encoder in task.network.encoders.items():
@@ -77,8 +80,8 @@ def _read_config(folder: Path) -> TaskConfig:
     if not path.is_file():
         raise MissingPathError(f"{folder} is no task: {CONFIG} is not there; `lowtide train` makes one")
     data = read_json(path)
-    if not isinstance(data, dict) or data.get("kind") not in KINDS:
-        found = data.get("kind") if isinstance(data, dict) else None
+    found = data.get("kind") if isinstance(data, dict) else None
+    if not isinstance(found, str) or found not in KINDS:
         raise ModelError(f"{folder} is no task: found kind {found!r}, expected {', '.join(KINDS)}")
     config = from_json(TaskConfig, data, where=str(path))
     if config.format_version != FORMAT_VERSION:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -59,7 +60,7 @@ class Matcher(Task[LabelledPair, Answer]):
         super().__init__(embeddings, self.options, device=device)
         self.lowest, self.highest = 0.0, 1.0
         """The scores of the training pairs lie between these; a cosine of 0 is the one, of 1 the other."""
-        self.threshold = 1 - self.options.margin**2 / 8
+        self.threshold = self._first_threshold
         """Of ``contrastive``: above this cosine texts belong together; at first where their distance is half the
         margin, then what is best on the validation pairs."""
 
@@ -86,7 +87,7 @@ class Matcher(Task[LabelledPair, Answer]):
         Raises:
             InputError: if there are not as many answers as pairs, a text is empty, or all answers are the same.
         """
-        self._fit(
+        self.fit_examples(
             self._examples(pairs, answers), None if valid is None else self._examples(*valid, "valid"), options, store
         )
         return self
@@ -101,8 +102,8 @@ class Matcher(Task[LabelledPair, Answer]):
         store: str | Path | None = None,
     ) -> Self:
         """As `fit`, from files: TSV, CSV or JSON lines; see `lowtide.tasks.rows`."""
-        examples = self._read(train, rows)
-        self._fit(examples, None if valid is None else self._read(valid, rows), options, store)
+        examples = self.read_examples(train, rows)
+        self.fit_examples(examples, None if valid is None else self.read_examples(valid, rows), options, store)
         return self
 
     def predict(self, pairs: Sequence[Pair]) -> list[Answer]:
@@ -111,15 +112,15 @@ class Matcher(Task[LabelledPair, Answer]):
 
     def predict_iter(self, pairs: Iterable[Pair]) -> Iterator[Answer]:
         """As `predict`, for any number of pairs."""
-        return self._predict_iter(itertools.chain.from_iterable(pairs))
+        return self._predict_iter(itertools.chain.from_iterable(map(_checked, pairs)))
 
     def evaluate(self, pairs: Sequence[Pair], answers: Sequence[Answer]) -> Evaluation:
         """The accuracy of labels; of scores Spearman's correlation."""
-        return self._evaluate(self._examples(pairs, answers), "test")
+        return self.evaluate_examples(self._examples(pairs, answers))
 
     def evaluate_file(self, path: str | Path, *, rows: RowOptions | None = None) -> Evaluation:
         """As `evaluate`, of a file as `fit_file` takes it."""
-        return self._evaluate(self._read(path, rows), "test")
+        return self.evaluate_examples(self.read_examples(path, rows))
 
     # -- for Task --------------------------------------------------------------------------------
 
@@ -129,11 +130,16 @@ class Matcher(Task[LabelledPair, Answer]):
         return 2
 
     @property
+    def _first_threshold(self) -> float:
+        return 1 - self.options.margin**2 / 8
+
+    @property
     def _is_scored(self) -> bool:
         return self.options.objective == "cosine"
 
-    def _read(self, path: str | Path, rows: RowOptions | None) -> list[LabelledPair]:
-        return read_pairs(Path(path), rows, answer="score" if self._is_scored else "label")
+    def read_examples(self, path: str | Path, how: RowOptions | None = None) -> list[LabelledPair]:
+        """TSV, CSV or JSON lines."""
+        return read_pairs(Path(path), how, answer="score" if self._is_scored else "label")
 
     def _examples(self, pairs: Sequence[Pair], answers: Sequence[Answer], name: str = "pairs") -> list[LabelledPair]:
         if len(pairs) != len(answers):
@@ -141,10 +147,8 @@ class Matcher(Task[LabelledPair, Answer]):
         found = []
         for number, (pair, answer) in enumerate(zip(pairs, answers, strict=True)):
             place = Place(f"{name}[{number}]")
-            if len(pair) != 2 or isinstance(pair, str):
-                raise InputError(f"{place}: found {type(pair).__name__} of {len(pair)}, expected a pair of texts")
-            first, second = (text if isinstance(text, str) else list(text) for text in pair)
-            found.append(LabelledPair(first, second, float(answer) if self._is_scored else str(answer), place))
+            first, second = (text if isinstance(text, str) else list(text) for text in _checked(pair, f"{place}: "))
+            found.append(LabelledPair(first, second, _score(answer, place) if self._is_scored else str(answer), place))
         return found
 
     @property
@@ -154,7 +158,7 @@ class Matcher(Task[LabelledPair, Answer]):
         return head
 
     def _learn_labels(self, examples: Sequence[LabelledPair]) -> None:
-        self.labels = []
+        self.labels, self.threshold = [], self._first_threshold
         if self._is_scored:
             scores = [float(example.answer) for example in examples]
             if len(set(scores)) < 2:
@@ -237,3 +241,19 @@ class Matcher(Task[LabelledPair, Answer]):
         """Take back what `settings` gave."""
         self.lowest, self.highest = float(settings["lowest"]), float(settings["highest"])
         self.threshold = float(settings["threshold"])
+
+
+def _checked(pair: Pair, where: str = "") -> Pair:
+    if isinstance(pair, str) or len(pair) != 2:
+        raise InputError(f"{where}found {type(pair).__name__} of {len(pair)}, expected a pair of texts")
+    return pair
+
+
+def _score(answer: Answer, place: Place) -> float:
+    try:
+        score = float(answer)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise InputError(f"{place}: found {answer!r}, expected a score: a finite number")
+    return score

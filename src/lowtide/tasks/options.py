@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -71,6 +72,8 @@ class HeadOptions:
 class TaggerOptions(HeadOptions):
     """Of a `Tagger`."""
 
+    char_filters: int = 30
+    """As Ma & Hovy (2016)."""
     scheme: SchemeChoice = "auto"
     """In which the tags write spans: ``auto`` finds out; ``none``: they write none, as parts of speech."""
 
@@ -123,7 +126,7 @@ class FineTuning:
         Raises:
             ConfigError: if a number is out of range.
         """
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "more than 0")
         _require(self.decay >= 1, "decay", self.decay, "1 or more")
 
 
@@ -153,5 +156,5 @@ class FitOptions:
         """
         for name in ("epochs", "patience", "batch_size"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "more than 0")
         _require(self.max_gradient_norm > 0, "max_gradient_norm", self.max_gradient_norm, "more than 0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -15,14 +16,17 @@ from lowtide.progress import progress
 from lowtide.tasks.classifier import Classifier
 from lowtide.tasks.matcher import Matcher
 from lowtide.tasks.reading import file_kind, read_unlabelled, read_unlabelled_pairs
+from lowtide.tasks.rows import RowOptions
 from lowtide.tasks.tagger import Tagger
+from lowtide.text.lines import OPENERS
 
+_BREAKS = re.compile(r"[\t\r\n]")
 Written = Iterator[tuple[Any, Any]]
 """What was answered, and the answer."""
 
 
 def predict_file(
-    task: Tagger | Classifier | Matcher, source: str | Path, out: str | Path, *, encoding: str = "utf-8"
+    task: Tagger | Classifier | Matcher, source: str | Path, out: str | Path, *, rows: RowOptions | None = None
 ) -> int:
     """Write the answers to all sentences, texts or pairs of a file; they appear when they are whole.
 
@@ -31,7 +35,7 @@ def predict_file(
         source: for a tagger and a classifier a text, one sentence a line, or any file of examples, whose answers are
             not looked at; for a matcher such a file, or two texts a line, parted by a tab. ``-``: standard input.
         out: ``.conll`` for tags, ``.tsv`` or ``.csv`` for labels and scores, ``.jsonl`` for all of them.
-        encoding: of the file that is read.
+        rows: how the file is read: its encoding, and what its columns are.
 
     Returns:
         How many were answered.
@@ -48,28 +52,30 @@ def predict_file(
         beside.open("w", encoding="utf-8", newline="") as file,
         progress("predicting", total=None, unit="sentences") as bar,
     ):
-        for asked, answer in _answered(task, source, encoding):
+        for asked, answer in _answered(task, source, rows):
             write(file, asked, answer)
             bar.advance(1)
             count += 1
     return count
 
 
-def _answered(task: Tagger | Classifier | Matcher, source: Path, encoding: str) -> Written:
+def _answered(task: Tagger | Classifier | Matcher, source: Path, rows: RowOptions | None) -> Written:
     """Questions and answers; what is read ahead is one chunk."""
     if isinstance(task, Matcher):
-        pairs, asked_pairs = itertools.tee(read_unlabelled_pairs(source, encoding))
+        pairs, asked_pairs = itertools.tee(read_unlabelled_pairs(source, rows))
         yield from zip(pairs, task.predict_iter(asked_pairs), strict=True)
     elif isinstance(task, Classifier):
-        texts, asked = itertools.tee(read_unlabelled(source, encoding))
+        texts, asked = itertools.tee(read_unlabelled(source, rows))
         yield from zip(texts, task.predict_iter(asked), strict=True)
     else:
-        sentences, cut = itertools.tee(map(task.cut, read_unlabelled(source, encoding)))
+        sentences, cut = itertools.tee(map(task.cut, read_unlabelled(source, rows, wants="tokens")))
         yield from zip(sentences, task.predict_iter(cut), strict=True)
 
 
 def _writer(task: Tagger | Classifier | Matcher, out: Path) -> Callable[[IO[str], Any, Any], None]:
     kind = file_kind(out)
+    if out.suffix.lower() in OPENERS:
+        raise InputError(f"{out}: answers are not compressed: leave {out.suffix} out")
     if kind == "jsonl":
         return _write_json
     if isinstance(task, Tagger):
@@ -82,6 +88,8 @@ def _writer(task: Tagger | Classifier | Matcher, out: Path) -> Callable[[IO[str]
 
 
 def _write_columns(file: IO[str], sentence: list[str], tags: list[str]) -> None:
+    if any(_BREAKS.search(token) for token in sentence):
+        raise InputError("a token holds white space, which parts columns and lines: write .jsonl")
     rows = "".join(f"{token}\t{tag}\n" for token, tag in zip(sentence, tags, strict=True))
     file.write(rows + "\n")
 

@@ -105,6 +105,8 @@ def _score(row: Row) -> str:
 
 def _row_kind(path: Path) -> str:
     kind = file_kind(path)
+    if kind in ("conll", "conllu"):
+        raise InputError(f"{path}: expected an example a line (.tsv, .csv, .jsonl), found a token a line")
     return "tsv" if kind == "text" else kind
 
 
@@ -114,29 +116,34 @@ def _some(path: Path, examples: list[Example]) -> list[Example]:
     return examples
 
 
-def read_unlabelled(path: Path, encoding: str = "utf-8") -> Iterator[str | list[str]]:
+def read_unlabelled(path: Path, options: RowOptions | None = None, *, wants: str = "text") -> Iterator[str | list[str]]:
     """What is to be labelled, one sentence at a time: rows of a table, tokens of columns, or the lines of a text.
 
     Blank lines of a text are sentences of no token, so that line i is sentence i.
+
+    Args:
+        path: the file.
+        options: how it is read.
+        wants: ``text`` or ``tokens``: which of them is taken of a row that has both.
     """
-    kind = file_kind(path)
+    kind, options = file_kind(path), options or RowOptions()
     if kind in ("conll", "conllu"):
-        return read_tokens(path, ColumnOptions(encoding=encoding), is_conllu=kind == "conllu")
-    if kind == "text":
-        return (line.text for line in lines_of(path, encoding))
-    rows = read_rows(path, kind, RowOptions(encoding=encoding))
-    return (row.sentence(_which(row, "text")) for row in rows)
+        return read_tokens(path, ColumnOptions(encoding=options.encoding), is_conllu=kind == "conllu")
+    if kind == "text" and options.columns is None:
+        return (line.text for line in lines_of(path, options.encoding))
+    other = "text" if wants == "tokens" else "tokens"
+    rows = read_rows(path, _row_kind(path), options)
+    return (row.sentence(other if wants not in row.fields and other in row.fields else wants) for row in rows)
 
 
-def read_unlabelled_pairs(path: Path, encoding: str = "utf-8") -> Iterator[tuple[str | list[str], str | list[str]]]:
+def read_unlabelled_pairs(
+    path: Path, options: RowOptions | None = None
+) -> Iterator[tuple[str | list[str], str | list[str]]]:
     """Pairs that are to be labelled: two texts parted by a tab, or any file of labelled ones."""
-    kind = file_kind(path)
-    if kind != "text":
-        return (
-            (row.sentence("first"), row.sentence("second"))
-            for row in read_rows(path, kind, RowOptions(encoding=encoding))
-        )
-    return _tabbed_pairs(path, encoding)
+    kind, options = file_kind(path), options or RowOptions()
+    if kind == "text" and options.columns is None:
+        return _tabbed_pairs(path, options.encoding)
+    return ((row.sentence("first"), row.sentence("second")) for row in read_rows(path, _row_kind(path), options))
 
 
 def _tabbed_pairs(path: Path, encoding: str) -> Iterator[tuple[str, str]]:

@@ -6,8 +6,9 @@
 ``.jsonl`` an object a line
 ========== =====================================================================================================
 
-The first line of a table names its columns, if it holds a name that is known; else two columns are a label and a text,
-and three a label (or a score) and two texts.
+The first line of a table names its columns, if it holds two names that are known, or is one; with one among others it
+could be either, and has to be said. Without names two columns are a label and a text, and three a label (or a score)
+and two texts.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ NAMES = {
     "tags": ("tags", "labels"),
 }
 """What a column is called, by what it is."""
+_LONGEST_FIELD = 2**31 - 1
 _QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 """A whole field in quotation marks, with doubled ones inside: what a spreadsheet writes, and nobody else."""
 
@@ -69,7 +71,7 @@ class Row:
         if found is None:
             raise InputError(f"{self.place}: there is no {name}; found {', '.join(self.fields) or 'nothing'}")
         if not isinstance(found, str):
-            raise InputError(f"{self.place}: {name} is {found!r}, expected a text")
+            raise InputError(f"{self.place}: {name} is {type(found).__name__}, expected a text")
         if not found.strip():
             raise InputError(f"{self.place}: {name} is empty")
         return found
@@ -89,7 +91,7 @@ class Row:
         """
         found = self.fields.get(name)
         if not isinstance(found, list) or not found or not all(isinstance(word, str) for word in found):
-            raise InputError(f"{self.place}: {name} is {found!r}, expected a list of texts")
+            raise InputError(f"{self.place}: {name} is {type(found).__name__}, expected a list of texts")
         return found
 
     def label(self) -> str:
@@ -109,7 +111,7 @@ class Row:
         try:
             number = float(found if isinstance(found, (int, float)) else self.text(name))
         except ValueError:
-            raise InputError(f"{self.place}: {name} is {found!r}, expected a number") from None
+            raise InputError(f"{self.place}: {name} is no number") from None
         if not abs(number) < float("inf"):
             raise InputError(f"{self.place}: {name} is {found!r}, expected a finite number")
         return number
@@ -170,6 +172,7 @@ def _plain(path: Path, lines: Iterator[Line], separator: str) -> Iterator[tuple[
 
 def _quoted(path: Path, lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[str]]]:
     """Fields with quoting; a record may go over several lines, and is called by its first one."""
+    csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader((line.text + "\n" for line in lines), delimiter=separator, strict=True)
     number = 1
     while True:
@@ -196,8 +199,14 @@ def _table(path: Path, records: Iterator[tuple[int, list[str]]], options: RowOpt
         where = f"{path}:{number}"
         if count == 0:
             meanings = [_meaning(field) for field in fields]
-            is_header = sum(meaning is not None for meaning in meanings) >= 2
+            num_known = sum(meaning is not None for meaning in meanings)
+            is_header = num_known >= 2 or num_known == len(meanings)
             if names is None:
+                if num_known and not is_header:
+                    raise InputError(
+                        f"{where}: one column is named, and the others are not: say what they are (--columns), in "
+                        "their order"
+                    )
                 names, expected_as = meanings if is_header else _names_by_number(fields, where), f"as in line {number}"
             if is_header:
                 continue

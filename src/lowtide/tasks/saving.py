@@ -25,14 +25,14 @@ from lowtide.embeddings.base import Embedder
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.loading import shipped_model
 from lowtide.embeddings.type_vectors import TypeEmbedding
-from lowtide.errors import InputError
-from lowtide.files import explained, make_folder, read_json, remove, write_json, write_text
+from lowtide.errors import InputError, MissingPathError, ModelError
+from lowtide.files import explained, make_folder, read_json, remove, write_json, write_text, written_whole
 from lowtide.pictures import line_chart
 from lowtide.tasks.card import write_card
 from lowtide.weights.native import CARD, CONFIG, save_tensors
 
 if TYPE_CHECKING:
-    from lowtide.tasks.task import Task
+    from lowtide.tasks.task import Network, Task
 
 FORMAT_VERSION = 1
 HEAD, LOG, PICTURE = "head.safetensors", "training.jsonl", "alphas.svg"
@@ -45,8 +45,8 @@ class EmbeddingRecord:
 
     checksum: str
     place: str | None
-    """Where it lies: a path, or the name of a model that ships; relative to the task's folder if it is in it. None if
-    that is not known."""
+    """Where it lies: a path, the name of a model that ships, or of a folder in that of the task. None if that is not
+    known."""
     num_layers: int
     width: int
 
@@ -78,11 +78,33 @@ def save(task: Task[Any, Any], folder: str | Path) -> None:
         WriteError: if it cannot be written.
     """
     network, folder = task.network, Path(folder)
-    if (folder / CONFIG).is_file() and read_json(folder / CONFIG).get("kind") not in KINDS:
+    if folder.is_dir() and any(folder.iterdir()) and not _is_task(folder):
         raise InputError(f"{folder} holds something else, and no task: choose another folder")
     with explained(folder):
         make_folder(folder)
-        (folder / CONFIG).unlink(missing_ok=True)  # until all is there again
+        with written_whole(folder / "new") as beside:
+            beside.mkdir()
+            _write(task, network, beside, folder.resolve().name)
+            (folder / CONFIG).unlink(missing_ok=True)  # until all is there again
+            for stale in [*folder.glob("encoder-*.safetensors"), *folder.glob("embedding-*"), folder / PICTURE]:
+                remove(stale)
+            for path in sorted(beside.iterdir(), key=lambda path: path.name == CONFIG):
+                path.replace(folder / path.name)
+        remove(folder / "new")
+
+
+def _is_task(folder: Path) -> bool:
+    """Whether a task lies there, or what is left of one whose saving was killed."""
+    try:
+        data = read_json(folder / CONFIG)
+    except MissingPathError:
+        return (folder / HEAD).is_file()
+    except ModelError:
+        return False
+    return isinstance(data, dict) and isinstance(data.get("kind"), str) and data["kind"] in KINDS
+
+
+def _write(task: Task[Any, Any], network: Network, folder: Path, name: str) -> None:
     records = tuple(_record(embedding, number, folder) for number, embedding in enumerate(task.embeddings))
     save_tensors(folder / HEAD, network.head.state_dict())
     for number, encoder in network.encoders.items():
@@ -94,9 +116,7 @@ def save(task: Task[Any, Any], folder: str | Path) -> None:
             folder / PICTURE,
             line_chart(lines, title="What every layer is worth", x_label="epochs", y_label="α"),
         )
-    else:
-        remove(folder / PICTURE)
-    write_text(folder / CARD, write_card(task, folder.resolve().name, has_picture=bool(lines)))
+    write_text(folder / CARD, write_card(task, name, has_picture=bool(lines)))
     config = TaskConfig(
         format_version=FORMAT_VERSION,
         kind=task.kind,  # type: ignore[arg-type]  # one of KINDS
@@ -114,11 +134,13 @@ def save(task: Task[Any, Any], folder: str | Path) -> None:
 def _record(embedding: Embedder, number: int, folder: Path) -> EmbeddingRecord:
     place: str | None = None
     if isinstance(embedding, TypeEmbedding):
-        if embedding.path is None:
-            embedding.save(folder / f"embedding-{number}")
-        assert embedding.path is not None
-        is_inside = embedding.path.resolve().is_relative_to(folder.resolve())
-        place = embedding.path.name if is_inside else str(embedding.path.resolve())
+        path = embedding.path
+        if path is None or (path.parent / HEAD).is_file():  # that of another task, which may be removed
+            place = f"embedding-{number}"
+            embedding.save(folder / place)
+            embedding.path = path
+        else:
+            place = str(path.resolve())
     elif isinstance(embedding, Elmo):
         path = embedding.stored.path
         place = path.name if shipped_model(path.name) == path else str(path.resolve())

@@ -61,9 +61,10 @@ def find_scheme(sentences: Iterable[TaggedSentence]) -> Scheme | None:
     """In which scheme tags are written; None if they write no spans.
 
     Raises:
-        InputError: if they look like spans, and break every scheme; with the place of the first break.
+        InputError: if they look like spans, and one does not, or they break every scheme; with the first such place.
     """
     tagged = list(sentences)
+    _refuse_stray(tagged)
     matches = [_TAG.fullmatch(tag) for tag in {tag for sentence in tagged for tag in sentence.tags}]
     letters = {match[1] for match in matches if match is not None and match[1]}
     typed = {match[2] is not None for match in matches if match is not None and match[1]}
@@ -77,6 +78,18 @@ def find_scheme(sentences: Iterable[TaggedSentence]) -> Scheme | None:
     if broken[best]:
         raise InputError(_what_breaks(broken[best][0], best))
     return best
+
+
+def _refuse_stray(sentences: Sequence[TaggedSentence]) -> None:
+    """Refuse a tag that is none of a span, among others that mostly are."""
+    marked = [(s.place.token(n), tag) for s in sentences for n, tag in enumerate(s.tags) if tag != "O"]
+    stray = [(place, tag) for place, tag in marked if not re.fullmatch(r"[BIESMLU]-.+", tag, re.DOTALL)]
+    if stray and 2 * len(stray) < len(marked):
+        place, tag = stray[0]
+        raise InputError(
+            f"{place}: {tag!r} is no tag of a span, as most others are: correct it, or say that the tags write no "
+            "spans (none)"
+        )
 
 
 def check_scheme(sentences: Iterable[TaggedSentence], scheme: Scheme) -> None:

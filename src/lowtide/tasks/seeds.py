@@ -9,21 +9,23 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lowtide.errors import InputError
-from lowtide.files import make_folder, remove, write_json, write_text
+from lowtide.files import remove, write_json, write_text
 from lowtide.messages import say
 from lowtide.tasks.fitting import MixState
 from lowtide.tasks.options import FitOptions
 from lowtide.tasks.reports import Evaluation
 from lowtide.tasks.task import Task
+from lowtide.training.folder import begin_work, remove_work, reserved, work_of
+from lowtide.weights.native import CONFIG
 
-STORE = "work"
-"""Where the states lie while it goes on."""
+_STATES, _MADE = "states", "made"
+"""In the work folder: the states of the embeddings, and what has been made so far."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def fit_seeds(
     *,
     seeds: Sequence[int],
     options: FitOptions | None = None,
-    reading: Mapping[str, Any] | None = None,
+    reading: Any = None,
     told: Callable[[Task[Any, Any], Evaluation], None] | None = None,
 ) -> SeedReport:
     """Learn a task once with every seed, and save each.
@@ -138,35 +140,50 @@ def fit_seeds(
     Args:
         make: gives a `Tagger`, `Classifier` or `Matcher` that has learned nothing.
         files: to learn from, to choose with, to judge by.
-        out: a folder: of the task if there is one seed, else of a folder ``seed-0`` ... for each.
+        out: a folder to make: of the task if there is one seed, else of a folder ``seed-0`` ... for each. All of it
+            appears at the end; until then it lies in ``work``, with the states of the text.
         seeds: one or several.
         options: how to learn; their seed is not looked at.
-        reading: how the files are read: ``columns`` or ``rows``, as `fit_file` takes them.
+        reading: how the files are read: ``ColumnOptions`` of a tagger, else ``RowOptions``.
         told: called after every seed with the task and what it scored on the test.
 
     Raises:
-        InputError: if a file cannot be used, or there is no seed.
+        InputError: if a file cannot be used, there is no seed, or ``out`` holds something already.
+        WriteError: if it cannot be written.
     """
     if not seeds:
         raise InputError("found no seed, expected one at least")
-    make_folder(out)
-    store, how = out / STORE, dict(reading or {})
-    make_folder(store)
-    learned: list[Task[Any, Any]] = []
-    for seed in seeds:
-        task = make()
-        task.fit_file(
-            files.train, valid=files.valid, options=replace(options or FitOptions(), seed=seed), store=store, **how
-        )
-        if files.test is not None:
-            found = task.evaluate_file(files.test, **how)
-            if told is not None:
-                told(task, found)
-        task.save(out if len(seeds) == 1 else out / f"seed-{seed}")
-        learned.append(task)
-    remove(store)
-    report = _report(seeds, learned)
-    report.write(out)
+    with reserved(out):
+        if (out / CONFIG).exists():
+            raise InputError(f"{out} holds something already: choose another --out, or remove it")
+        begin_work(out)
+        work = work_of(out)
+        remove(work / _MADE)  # what a killed run has made
+        found: dict[str, list[Any] | None] = {}
+        for name in ("train", "valid", "test"):
+            path = getattr(files, name)
+            found[name] = None if path is None else make().read_examples(path, reading)
+        names = [out.resolve().name] if len(seeds) == 1 else [f"seed-{seed}" for seed in seeds]
+        learned: list[Task[Any, Any]] = []
+        for seed, name in zip(seeds, names, strict=True):
+            task = make()
+            fitted = replace(options or FitOptions(), seed=seed)
+            task.fit_examples(found["train"], found["valid"], fitted, work / _STATES)
+            task.save(work / _MADE / name)
+            if found["test"] is not None:
+                score = task.evaluate_examples(found["test"])
+                task.save(work / _MADE / name)  # its card tells the score
+                if told is not None:
+                    told(task, score)
+            learned.append(task)
+        report = _report(seeds, learned)
+        report.write(work / _MADE)
+        for made in [work / _MADE, *([work / _MADE / names[0]] if len(seeds) == 1 else [])]:
+            # a task is one when its config is there
+            for path in sorted(made.iterdir(), key=lambda path: path.name == CONFIG):
+                if path.name not in names or len(seeds) > 1:
+                    path.replace(out / path.name)
+        remove_work(out)
     return report
 
 

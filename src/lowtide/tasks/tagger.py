@@ -102,7 +102,7 @@ class Tagger(Task[TaggedSentence, Tags]):
         Raises:
             InputError: if there are not as many tags as tokens, tags break their scheme, or there is one tag only.
         """
-        self._fit(
+        self.fit_examples(
             self._examples(sentences, tags), None if valid is None else self._examples(*valid, "valid"), options, store
         )
         return self
@@ -117,27 +117,33 @@ class Tagger(Task[TaggedSentence, Tags]):
         store: str | Path | None = None,
     ) -> Self:
         """As `fit`, from files: CoNLL columns, CoNLL-U (``.conllu``) or JSON lines (``.jsonl``); see `read_tagged`."""
-        examples = read_tagged(Path(train), columns)
-        self._fit(examples, None if valid is None else read_tagged(Path(valid), columns), options, store)
+        examples = self.read_examples(train, columns)
+        self.fit_examples(examples, None if valid is None else self.read_examples(valid, columns), options, store)
         return self
 
-    def predict(self, sentences: Texts) -> list[Tags]:
-        """The most probable tags of every sentence, by Viterbi; n in, n out."""
-        return list(self.predict_iter(sentences))
+    def predict(self, sentences: Texts | str) -> list[Tags]:
+        """The most probable tags of every sentence, by Viterbi; n in, n out; one bare text is a list of one."""
+        return list(self.predict_iter(self.several(sentences)))
 
     def predict_iter(self, sentences: Iterable[str | Sequence[str]]) -> Iterator[Tags]:
         """As `predict`, for any number of sentences."""
         return self._predict_iter(sentences)
 
-    def predict_n_best(self, sentences: Texts, count: int = 5) -> list[list[Tagging]]:
-        """The ``count`` most probable taggings of every sentence, the first one first; fewer where there are fewer."""
+    def predict_n_best(self, sentences: Texts | str, count: int = 5) -> list[list[Tagging]]:
+        """The ``count`` most probable taggings of every sentence, the first one first; fewer where there are fewer.
+
+        Raises:
+            InputError: if ``count`` is below 1.
+        """
+        if count < 1:
+            raise InputError(f"count is {count}, expected at least 1")
         head, found = self._head, []
         for batch in self._batches(sentences):
             for paths in head.crf.n_best(head.emissions(batch), batch.lengths.to(self.device), count):
                 found.append([Tagging(self._written(path), float(np.exp(nats))) for path, nats in paths])
         return found
 
-    def marginals(self, sentences: Texts) -> list[NDArray[np.float32]]:
+    def marginals(self, sentences: Texts | str) -> list[NDArray[np.float32]]:
         """How probable every tag is at every token: (tokens, labels) a sentence, in the order of ``labels``.
 
         ``labels`` are the tags of the network: spans stand there in BIOES.
@@ -150,11 +156,11 @@ class Tagger(Task[TaggedSentence, Tags]):
 
     def evaluate(self, sentences: Texts, tags: Sequence[Sequence[str]]) -> Evaluation:
         """The span F1, or the accuracy of tags that write no spans."""
-        return self._evaluate(self._examples(sentences, tags), "test")
+        return self.evaluate_examples(self._examples(sentences, tags))
 
     def evaluate_file(self, path: str | Path, *, columns: ColumnOptions | None = None) -> Evaluation:
         """As `evaluate`, of a file as `fit_file` takes it."""
-        return self._evaluate(read_tagged(Path(path), columns), "test")
+        return self.evaluate_examples(self.read_examples(path, columns))
 
     # -- for Task --------------------------------------------------------------------------------
 
@@ -177,10 +183,14 @@ class Tagger(Task[TaggedSentence, Tags]):
         assert isinstance(head, TaggerHead)
         return head
 
-    def _batches(self, sentences: Texts) -> Iterator[Batch]:
+    def _batches(self, sentences: Texts | str) -> Iterator[Batch]:
         with torch.inference_mode():
-            for text in sentences:
+            for text in self.several(sentences):
                 yield self.inputs([self.cut(text)]).batch([0])
+
+    def read_examples(self, path: str | Path, how: ColumnOptions | None = None) -> list[TaggedSentence]:
+        """CoNLL columns, CoNLL-U or JSON lines."""
+        return read_tagged(Path(path), how)
 
     def _learn_labels(self, examples: Sequence[TaggedSentence]) -> None:
         choice = self.options.scheme
@@ -198,7 +208,23 @@ class Tagger(Task[TaggedSentence, Tags]):
 
     def _check_valid(self, examples: Sequence[TaggedSentence]) -> None:
         if self.scheme is not None:
-            find_scheme(examples)
+            self._scheme_of(examples)
+
+    def _scheme_of(self, examples: Sequence[TaggedSentence]) -> Scheme:
+        """In which scheme other tags write spans, which need not be that of the training file.
+
+        Raises:
+            InputError: if they write none.
+        """
+        found = find_scheme(examples)
+        if found is None:
+            for example in examples:
+                for number, tag in enumerate(example.tags):
+                    if tag != "O":
+                        raise InputError(
+                            f"{example.place.token(number)}: {tag!r} writes no span, and the tags learned from do"
+                        )
+        return found or "IOB2"
 
     def _make_head(self, tokens: TokenNetwork) -> Head:
         return TaggerHead(tokens, Legal.of(self.labels, None if self.scheme is None else _OWN))
@@ -234,8 +260,8 @@ class Tagger(Task[TaggedSentence, Tags]):
                 [(e.place.token(n), tag) for e in examples for n, tag in enumerate(e.tags) if tag not in known]
             )
             return judge_tags(gold, answers)
-        scheme = find_scheme(examples)
-        plain = [tags if scheme is None else convert(tags, scheme, "IOB2") for tags in gold]
+        scheme = self._scheme_of(examples)
+        plain = [convert(tags, scheme, "IOB2") for tags in gold]
         known = {label.partition("-")[2] for label in self.labels}
         self._warn_of_unknown(
             [

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lowtide.embeddings.base import Embedder, Encodes
 from lowtide.embeddings.device import pick_device
-from lowtide.embeddings.inputs import CutsText, as_sentence
+from lowtide.embeddings.inputs import CutsText, Texts, as_sentence
 from lowtide.embeddings.type_vectors import TypeEmbedding
 from lowtide.errors import InputError
 from lowtide.model import LayerMix
@@ -30,12 +30,11 @@ from lowtide.tasks.reports import Evaluation
 from lowtide.tasks.saving import save
 from lowtide.tasks.state_store import TOKENS_AT_ONCE
 from lowtide.tasks.token_network import TokenNetwork, spelling_of
+from lowtide.text.batches import group_by_length
 from lowtide.text.tokenize import Sentence, Tokenizer
 
 Example = TypeVar("Example", TaggedSentence, LabelledText, LabelledPair)
 Answer = TypeVar("Answer")
-_ROWS_AT_ONCE = 64
-"""That are predicted together."""
 _MOST_WORST = 10
 
 
@@ -89,6 +88,18 @@ class Task(ABC, Generic[Example, Answer]):
         self._network: Network | None = None
 
     # -- what every task says for itself ---------------------------------------------------------
+
+    @abstractmethod
+    def read_examples(self, path: str | Path, how: Any = None) -> list[Example]:
+        """Read a file of examples.
+
+        Args:
+            path: of the file.
+            how: ``ColumnOptions`` of a tagger, else ``RowOptions``; None: as its name says.
+
+        Raises:
+            InputError: if a row is broken, with its line.
+        """
 
     @abstractmethod
     def _learn_labels(self, examples: Sequence[Example]) -> None:
@@ -182,6 +193,10 @@ class Task(ABC, Generic[Example, Answer]):
         """A text as its tokens; tokens stay as they are."""
         return as_sentence(text, self.tokenizer) if isinstance(text, str) else list(text)
 
+    def several(self, texts: Texts | str) -> Texts:
+        """One bare text is a list of one."""
+        return [texts] if isinstance(texts, str) else texts
+
     def save(self, folder: str | Path) -> None:
         """Write a folder that `lowtide.tasks.load` opens, in a new process and without training data.
 
@@ -193,12 +208,12 @@ class Task(ABC, Generic[Example, Answer]):
 
     # -- fitting ---------------------------------------------------------------------------------
 
-    def _fit(
+    def fit_examples(
         self,
         examples: Sequence[Example],
-        valid: Sequence[Example] | None,
-        options: FitOptions | None,
-        store: str | Path | None,
+        valid: Sequence[Example] | None = None,
+        options: FitOptions | None = None,
+        store: str | Path | None = None,
     ) -> None:
         """Learn from examples.
 
@@ -209,6 +224,7 @@ class Task(ABC, Generic[Example, Answer]):
             store: a folder where the states of frozen embeddings are kept; None: one that is removed afterwards.
         """
         self.fit_options = options or FitOptions()
+        self.scores, self.worst = {}, []
         self._learn_labels(examples)
         if valid:
             self._check_valid(valid)
@@ -250,11 +266,9 @@ class Task(ABC, Generic[Example, Answer]):
         each = self.texts_per_example
         lengths = list(map(len, inputs.sentences))
         sizes = [max(lengths[n : n + each]) for n in range(0, len(lengths), each)]
-        order = sorted(range(len(sizes)), key=lambda number: sizes[number])
         answers: dict[int, Answer] = {}
         with torch.inference_mode():
-            for start in range(0, len(order), _ROWS_AT_ONCE):
-                numbers = order[start : start + _ROWS_AT_ONCE]
+            for numbers in group_by_length([max(1, size) for size in sizes], TOKENS_AT_ONCE):
                 answers.update(zip(numbers, self._answer(inputs, numbers), strict=True))
         return [answers[number] for number in range(len(sizes))]
 
@@ -272,7 +286,9 @@ class Task(ABC, Generic[Example, Answer]):
         if held:
             yield from self._answer_all(self.inputs(held))
 
-    def _evaluate(self, examples: Sequence[Example], name: str) -> Evaluation:
+    def evaluate_examples(self, examples: Sequence[Example], name: str = "test") -> Evaluation:
+        """How good the answers to examples are; kept in ``scores`` under a name."""
+        self._check_valid(examples)
         answers = list(self._predict_iter(self._texts(examples)))
         found = self._judge(examples, answers)
         self.scores[name] = found
