@@ -8,6 +8,8 @@ import pytest
 from lowtide.errors import InputError
 from lowtide.tasks import FitOptions, Matcher, MatcherOptions
 from lowtide.tasks.matcher import Answer, Pair
+from lowtide.tasks.metrics import best_threshold
+from lowtide.tasks.task import Task
 from stand_ins import WORDS, Rung
 
 SAME: list[Pair] = [([word], [word]) for word in WORDS]
@@ -73,3 +75,10 @@ def test_the_threshold_is_that_of_the_last_fit() -> None:
     assert matcher.threshold != first  # settled on the validation pairs
     matcher.fit(PAIRS, LABELS, options=FitOptions(epochs=1))
     assert matcher.threshold == first
+
+
+def test_the_threshold_is_that_of_the_state_that_is_kept() -> None:
+    matcher = matcher_of(objective="contrastive").fit(PAIRS, LABELS, valid=(PAIRS, LABELS), options=QUICK)
+    assert matcher.history.best_epoch < matcher.history.num_epochs
+    cosines = [float(cosine) for cosine in Task._predict_iter(matcher, (text for pair in PAIRS for text in pair))]
+    assert matcher.threshold == best_threshold(cosines, [label == "1" for label in LABELS])[0]
