@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+from torch.nn.utils.rnn import pad_sequence
 
 from lowtide.embeddings.base import Embedder
 from lowtide.model import CharCNN, CharCNNConfig, LayerMix
 from lowtide.tasks.inputs import Batch
 from lowtide.tasks.layer_entry import Entry, LayerEntry, make_entry
 from lowtide.tasks.options import HeadOptions
+from lowtide.tasks.row_reader import RowReader
 from lowtide.text.characters import ByteSpelling
 
 MAX_CHARACTERS = 50
@@ -63,17 +64,12 @@ class TokenNetwork(nn.Module):
             )
             self.char_cnn = CharCNN(config, options.char_filters)
         width = sum(_width(entry) for entry in self.entries) + options.char_filters
-        self.reader: nn.LSTM | None = None
+        self.reader: RowReader | None = None
         if options.reader == "lstm":
-            self.reader = nn.LSTM(
-                width,
-                options.state_width,
-                num_layers=options.num_reader_layers,
-                dropout=options.dropout if options.num_reader_layers > 1 else 0.0,
-                batch_first=True,
-                bidirectional=True,
+            self.reader = RowReader(
+                width, options.state_width, num_layers=options.num_reader_layers, dropout=options.dropout
             )
-            width = 2 * options.state_width
+            width = self.reader.width
         self.width = width + sum(_width(entry) for entry in self.output_entries)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -88,8 +84,7 @@ class TokenNetwork(nn.Module):
             entered.append(self.char_cnn(batch.type_char_ids)[batch.type_index])
         rows = self._dropped(_rows(torch.cat(entered, dim=-1), batch.lengths))
         if self.reader is not None:
-            packed = pack_padded_sequence(rows, batch.lengths.clamp(min=1), batch_first=True, enforce_sorted=False)
-            rows = self._dropped(pad_packed_sequence(self.reader(packed)[0], batch_first=True)[0])
+            rows = self._dropped(self.reader(rows, batch.lengths))
         if self._second:
             mixed = [entry(batch.states[n]) for entry, n in zip(self.output_entries, self._second, strict=True)]
             rows = torch.cat([rows, self._dropped(_rows(torch.cat(mixed, dim=-1), batch.lengths))], dim=-1)
