@@ -98,6 +98,8 @@ class Elmo(CutsText):
             "tokenizer": to_json(config.tokenizer),
             "symbols": list(self._stored.spelling.symbols),
         }
+        if config.folds_case:
+            decides["folds_case"] = True
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
         for name, tensor in sorted(self._stored.bilm.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
@@ -137,8 +139,8 @@ class Elmo(CutsText):
         return LanguageModel(self._encoder, softmax, self._stored.vocabulary, self.tokenizer)
 
     def knows(self, type_: str) -> bool:
-        """Whether the type is in the model's vocabulary: seen often enough in training; True where it has none."""
-        return self._stored.words is None or type_ in self._stored.words
+        """Whether the type was seen often enough in training, or has a vector of its own; True where no list tells."""
+        return self._stored.knows(type_)
 
     def tokenize_with_offsets(self, text: str) -> list[Token]:
         """The tokens of one text, with start and end in its characters."""

@@ -90,9 +90,14 @@ class Softmax(nn.Module):
         nn.init.normal_(self.weight, std=1 / math.sqrt(width))
 
     def tie(self, vectors: Tensor) -> None:
-        """Predict with a table of token vectors, (vocabulary, width), from now on: there is one of them then."""
-        assert isinstance(vectors, nn.Parameter) and vectors.shape == self.weight.shape
-        self.weight = vectors
+        """Predict with a table of token vectors from now on: there is one of them then.
+
+        Args:
+            vectors: (types, width), those of the vocabulary first; where there are more, it is for predicting only.
+        """
+        assert isinstance(vectors, nn.Parameter) and vectors.shape[1] == self.weight.shape[1]
+        size = len(self.bias)
+        self.weight = vectors if len(vectors) == size else nn.Parameter(vectors[:size], requires_grad=False)
 
     def logits(self, states: Tensor) -> Tensor:
         """(targets, width) to (targets, vocabulary), not normalised."""

@@ -7,7 +7,7 @@ for "no token here".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from lowtide.text.vocabulary import (
     SENTENCE_END,
     SENTENCE_START,
     START_INDEX,
+    UNKNOWN_INDEX,
     Vocabulary,
 )
 
@@ -108,32 +109,68 @@ class ByteSpelling:
 
 
 class SymbolSpelling:
-    """One symbol a type, for small alphabets (residues, events, characters): its vocabulary index.
+    """One symbol a type, for small alphabets (residues, events, characters) and for words: its number.
 
-    A type outside the vocabulary is spelled ``<UNK>``.
+    A type that has none is spelled ``<UNK>``.
 
     Args:
-        vocabulary: of the symbols.
+        vocabulary: of the symbols; a type's number is its index.
         max_letters: a longer type is cut before it is looked up; None: never.
+        more: types that have a number behind those of the vocabulary.
+        folds_case: whether a type without a number takes that of another writing of it: in lower case, with a capital,
+            in capitals, the first of these that has one.
+
+    Raises:
+        ModelError: if one of ``more`` has a number already.
     """
 
     row_length = 1
 
-    def __init__(self, vocabulary: Vocabulary, max_letters: int | None = None) -> None:
-        self._vocabulary = vocabulary
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        max_letters: int | None = None,
+        *,
+        more: Sequence[str] = (),
+        folds_case: bool = False,
+    ) -> None:
         self._max_letters = max_letters
-        self.num_characters = len(vocabulary)
+        self._folds_case = folds_case
         self.marks = (vocabulary.types[START_INDEX], vocabulary.types[END_INDEX])
-        self.symbols: Sequence[str] = vocabulary.types
+        self._vocabulary = vocabulary
+        self._more = {type_: number for number, type_ in enumerate(more, start=len(vocabulary))}
+        if len(self._more) != len(more) or any(type_ in vocabulary for type_ in more):
+            raise ModelError("a word stands twice among those that have a vector")
+        self.symbols: Sequence[str] = [*vocabulary.types, *more]
+        self.num_characters = len(self.symbols)
 
     def char_ids(self, types: Sequence[str]) -> CharIds:
         """The rows of these types: (types, 1)."""
         kept = (type_ if type_ in self.marks else type_[: self._max_letters] for type_ in types)
-        return self._vocabulary.indices(kept).astype(np.int32)[:, None]
+        return np.fromiter(map(self._number, kept), dtype=np.int32, count=len(types))[:, None]
+
+    def knows(self, type_: str) -> bool:
+        """Whether the type has a number, or another writing of it has."""
+        return self._number(type_) != UNKNOWN_INDEX
+
+    def _number(self, type_: str) -> int:
+        for writing in _writings(type_) if self._folds_case else (type_,):
+            number = self._more.get(writing) or self._vocabulary.index(writing)
+            if number != UNKNOWN_INDEX:
+                return number
+        return UNKNOWN_INDEX
 
     def is_truncated(self, type_: str) -> bool:
         """Whether the type has more letters than are looked up."""
         return self._max_letters is not None and len(type_) > self._max_letters
+
+
+def _writings(type_: str) -> Iterator[str]:
+    yield type_
+    yield type_.lower()
+    yield type_.capitalize()
+    yield type_.title()
+    yield type_.upper()
 
 
 _START, _END, _UNKNOWN = FOREIGN_SPECIALS

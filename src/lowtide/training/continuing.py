@@ -18,16 +18,16 @@ from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.loading import read
 from lowtide.errors import InputError
 from lowtide.model import BiLM, BiLMConfig, Softmax
-from lowtide.text.vocabulary import Vocabulary
+from lowtide.text.vocabulary import UNKNOWN_INDEX, Vocabulary
 from lowtide.training.settings import TrainableTrunk
-from lowtide.weights.native import read_tensors, save_tensors
+from lowtide.weights.native import TABLE, read_tensors, save_tensors
 from lowtide.weights.stored import StoredModel
 
 log = logging.getLogger("lowtide")
 
-_TABLE = "token_network.embedding.weight"
-"""Of the biLM: a row for every type, where types are looked up."""
-_KNOWN = "known"
+_KNOWN, _HAS_VECTOR = "known", "has_vector"
+"""(types,) each: what the softmax knows, and what is looked up: the same, but where the model has more words or another
+writing of a type."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,19 @@ def write_start(stored: StoredModel, vocabulary: Vocabulary, target: Path) -> St
         target: the file.
     """
     tensors = {f"bilm.{name}": tensor for name, tensor in stored.bilm.state_dict().items()}
-    known = torch.zeros(len(vocabulary), dtype=torch.bool)
+    known = has_vector = torch.zeros(len(vocabulary), dtype=torch.bool)
     softmax = None if stored.read_softmax is None else stored.load_softmax()
     if stored.words is not None:
         words = stored.words
         known = torch.tensor([type_ in words for type_ in vocabulary.types])
         rows = torch.from_numpy(words.indices(vocabulary.types))  # of <UNK> where a type is not known
         if stored.config.bilm.symbols is not None:
-            tensors[f"bilm.{_TABLE}"] = tensors[f"bilm.{_TABLE}"][rows]
+            places = torch.from_numpy(stored.spelling.char_ids(vocabulary.types)[:, 0]).long()
+            tensors[f"bilm.{TABLE}"] = tensors[f"bilm.{TABLE}"][places]
+            has_vector = known | (places != UNKNOWN_INDEX)
         if softmax is not None:
             tensors |= {"softmax.weight": softmax.weight[rows], "softmax.bias": softmax.bias[rows]}
-    save_tensors(target, {**tensors, _KNOWN: known})
+    save_tensors(target, {**tensors, _KNOWN: known, _HAS_VECTOR: has_vector.clone()})
     if stored.words is not None:
         log.info("known       %s of %s types, from %s", f"{int(known.sum()):,}", f"{len(vocabulary):,}", stored.path)
     config = stored.config.bilm
@@ -90,7 +92,9 @@ def write_start(stored: StoredModel, vocabulary: Vocabulary, target: Path) -> St
         checksum=Elmo(stored, device="cpu").checksum,
         bilm=config,
         trunk="lstm" if stored.config.trunk == "lstm" else "elmo",
-        is_tied=softmax is not None and table is not None and torch.equal(softmax.weight, table),
+        is_tied=softmax is not None
+        and table is not None
+        and torch.equal(softmax.weight, table[: len(softmax.weight)]),
     )
 
 
@@ -105,10 +109,10 @@ def begin_at(start: Path, bilm: BiLM, softmax: Softmax) -> None:
             one number, to where it is: a softmax does not know where its logits lie.
     """
     tensors = read_tensors(start)
-    known = tensors.pop(_KNOWN)
+    known, has_vector = tensors.pop(_KNOWN), tensors.pop(_HAS_VECTOR)
     for name, parameter in bilm.state_dict().items():
         given = tensors[f"bilm.{name}"]
-        _take(parameter, given, known if name == _TABLE else None)
+        _take(parameter, given, has_vector if name == TABLE else None)
     if "softmax.weight" in tensors:
         bias = tensors["softmax.bias"]
         _take(softmax.bias, bias + (softmax.bias[known] - bias[known]).mean(), known)

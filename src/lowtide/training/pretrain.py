@@ -288,6 +288,7 @@ def _model_config(settings: Settings, text: TrainingText) -> ModelConfig:
         trunk=settings.trunk,
         bilm=settings.bilm,
         documents=settings.documents,
+        folds_case=text.folds_case,
         preset=settings.preset,
         training=to_json(settings),
     )

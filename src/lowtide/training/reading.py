@@ -103,6 +103,7 @@ class _Notes:
     has_words: bool = False
     weights: tuple[float, ...] = ()
     start: StartConfig | None = None
+    folds_case: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,8 @@ class TrainingText:
     """The size of the alphabet, if it is so small that its types are symbols."""
     has_words: bool
     """Whether vectors are looked up because words were asked for, and not because the alphabet is small."""
+    folds_case: bool
+    """Whether a word without a vector takes that of another writing of it."""
     start: tuple[StartConfig, Path] | None
     """The model that the training begins with, and the file of its numbers."""
 
@@ -210,8 +213,16 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     begun = None if start is None else write_start(start, vocabulary, folder / _START)
     if begun is not None:
         is_looked_up = begun.bilm.symbols is not None
+    has_words = options.inputs == "words"
     notes = _Notes(
-        corpus.describe(), min_count, is_looked_up, options.documents, options.inputs == "words", options.weights, begun
+        corpus.describe(),
+        min_count,
+        is_looked_up,
+        options.documents,
+        has_words,
+        options.weights,
+        begun,
+        has_words if start is None else start.config.folds_case,
     )
     write_json(folder / "notes.json", to_json(notes))
     log.info(
@@ -235,7 +246,7 @@ def open_text(folder: Path, *, is_spelled: bool = False) -> TrainingText:
     characters = None if notes.is_alphabet else CharCNNConfig()
     if notes.start is not None:
         characters = notes.start.bilm.char_cnn
-    spelling = spelling_for(vocabulary, characters)
+    spelling = spelling_for(vocabulary, characters, folds_case=notes.folds_case)
     num_truncated = 0 if is_spelled else prepared.spell(spelling, vocabulary)
     if (folder / "held_out.json").is_file():
         held_out = read_json(folder / "held_out.json")
@@ -253,6 +264,7 @@ def open_text(folder: Path, *, is_spelled: bool = False) -> TrainingText:
         np.load(folder / _VECTORS) if (folder / _VECTORS).is_file() else None,
         num_symbols,
         notes.has_words,
+        notes.folds_case,
         None if notes.start is None else (notes.start, folder / _START),
     )
 

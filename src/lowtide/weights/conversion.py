@@ -18,8 +18,17 @@ log = logging.getLogger("lowtide")
 
 def _write_native(folder: Path, model: StoredModel, store: Store) -> None:
     softmax = None if model.read_softmax is None else model.load_softmax()
-    native.save_model(folder, model.config, model.words, model.bilm, softmax, model.letters, store=store)
-    if model.calibration is not None and store == "float16":
+    native.save_model(
+        folder,
+        model.config,
+        model.words,
+        model.bilm,
+        softmax,
+        model.letters,
+        more_words=model.more_words,
+        store=store,
+    )
+    if model.calibration is not None and store != "float32":
         log.info("calibration left out: rounded weights are another model. Fit it with `lowtide embed ... --calibrate`")
     elif model.calibration is not None:
         shutil.copyfile(model.calibration, folder / native.CALIBRATION)
@@ -44,7 +53,8 @@ def convert(model: StoredModel, target: Path, *, to: str = "lowtide", store: Sto
         model: as it was read.
         target: the folder to make.
         to: ``lowtide`` or ``hdf5``.
-        store: the type of the numbers in our own folder; ``float16`` halves it, and rounds every weight.
+        store: the type of the numbers in our own folder; ``float16`` halves it, and rounds every weight; ``int8``
+            halves vectors that are looked up once more.
 
     Raises:
         InputError: if the format is unknown, or the folder holds something.

@@ -2,8 +2,10 @@
 
 ===========================  =====================================================================
 ``config.json``              `ModelConfig`
-``model.safetensors``        the biLM, parameter names as in `lowtide.model`, float32; or float16, widened when read
+``model.safetensors``        the biLM, parameter names as in `lowtide.model`, float32; or float16, widened when read;
+                             vectors that are looked up may be int8, times one number a row: ``NAME.scale``
 ``vocabulary.txt``           what the softmax can predict, and the symbols of a small alphabet
+``words.txt``                words that have a vector and that the softmax does not predict, one a line, if there are any
 ``letters.txt``              one a line, for models that read the letters of a dictionary and not bytes
 ``softmax.safetensors``      ``weight`` and ``bias``; wanted for guesses and perplexity only. Without ``weight``, it
                              predicts with the vectors that are looked up
@@ -37,11 +39,16 @@ from lowtide.weights.hdf5 import shape_text
 from lowtide.weights.sources import Files, Source, read_text
 from lowtide.weights.stored import FORMAT_VERSION, ModelConfig, StoredModel, blank_network, blank_softmax
 
-Store = Literal["float32", "float16"]
+Store = Literal["float32", "float16", "int8"]
+"""``int8``: vectors that are looked up in 8 bits, all else in float16."""
+TABLE = "token_network.embedding.weight"
+"""Of the biLM: a row for every type, where types are looked up."""
+_SCALE = ".scale"
 NAME = "lowtide"
 CONFIG = "config.json"
 MODEL = "model.safetensors"
 VOCABULARY = "vocabulary.txt"
+MORE_WORDS = "words.txt"
 LETTERS = "letters.txt"
 SOFTMAX = "softmax.safetensors"
 CALIBRATION = "calibration.safetensors"
@@ -73,6 +80,7 @@ def save_model(
     softmax: Softmax | None,
     letters: Sequence[str] | None = None,
     *,
+    more_words: Sequence[str] = (),
     store: Store = "float32",
 ) -> None:
     """Write a model folder; every file appears whole, the weights last: with them it is a model.
@@ -84,7 +92,8 @@ def save_model(
         bilm: the network.
         softmax: if it has one.
         letters: that its character network reads, if these are not bytes.
-        store: the type of the numbers in the files; float16 rounds them.
+        more_words: that have a vector behind those of the vocabulary.
+        store: the type of the numbers in the files; all but float32 round them.
 
     Raises:
         ModelError: if a number is too large for float16.
@@ -92,26 +101,50 @@ def save_model(
     """
     if vocabulary is not None:
         vocabulary.save(folder / VOCABULARY)
-    if letters is not None:
-        write_text(folder / LETTERS, "".join(f"{escape(letter)}\n" for letter in letters))
+    for name, listed in ((LETTERS, letters), (MORE_WORDS, more_words)):
+        if listed:
+            write_text(folder / name, "".join(f"{escape(item)}\n" for item in listed))
     write_json(folder / CONFIG, to_json(config))
     if softmax is not None:
         tensors = softmax.state_dict()
-        if softmax.weight is bilm.type_vectors:
+        if is_tied(softmax, bilm):
             del tensors["weight"]
         save_tensors(folder / SOFTMAX, _as_stored(tensors, store))
     save_tensors(folder / MODEL, _as_stored(bilm.state_dict(), store))
 
 
+def is_tied(softmax: Softmax, bilm: Trunk) -> bool:
+    """Whether the softmax predicts with the vectors that are looked up, of the same types."""
+    table = bilm.type_vectors
+    return table is not None and softmax.weight.data_ptr() == table.data_ptr()
+
+
 def _as_stored(tensors: dict[str, Tensor], store: Store) -> dict[str, Tensor]:
     if store == "float32":
         return tensors
-    halves = {name: tensor.half() for name, tensor in tensors.items()}
+    tables = [TABLE] if store == "int8" and TABLE in tensors else []
+    rounded = {name: tensor for table in tables for name, tensor in _in_eight_bits(table, tensors[table]).items()}
+    halves = {name: tensor.half() for name, tensor in tensors.items() if name not in tables}
     for name, half in halves.items():
         if not half.isfinite().all():
             largest = tensors[name].abs().max().item()
             raise ModelError(f"{name} has numbers up to {largest:g}, float16 ends at 65504: store it in float32")
-    return halves
+    return {**halves, **rounded}
+
+
+def _in_eight_bits(name: str, table: Tensor) -> dict[str, Tensor]:
+    """Every row as whole numbers from -127 to 127, times one number."""
+    scale = table.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny) / 127
+    return {name: (table / scale).round().to(torch.int8), f"{name}{_SCALE}": scale}
+
+
+def _widened(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rows in 8 bits times their numbers, in float32; all else as it is."""
+    wide = {name: tensor for name, tensor in tensors.items() if not name.endswith(_SCALE)}
+    for name, tensor in wide.items():
+        if tensor.dtype == torch.int8 and f"{name}{_SCALE}" in tensors:
+            wide[name] = tensor * tensors[f"{name}{_SCALE}"]
+    return wide
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -148,9 +181,11 @@ def load_model(folder: Path) -> StoredModel:
     has_softmax, symbols = (folder / SOFTMAX).is_file(), config.bilm.symbols
     is_wanted = has_softmax or symbols is not None
     vocabulary = Vocabulary.load(folder / VOCABULARY) if is_wanted or (folder / VOCABULARY).is_file() else None
-    if symbols is not None and vocabulary is not None and symbols.num_symbols != len(vocabulary):
+    more_words = _lines_of(folder, MORE_WORDS) if (folder / MORE_WORDS).is_file() else []
+    if symbols is not None and vocabulary is not None and symbols.num_symbols != len(vocabulary) + len(more_words):
+        beside = f" and {MORE_WORDS} {len(more_words)}" if more_words else ""
         raise ModelError(
-            f"{folder / VOCABULARY} has {len(vocabulary)} types, config.json says {symbols.num_symbols} "
+            f"{folder / VOCABULARY} has {len(vocabulary)} types{beside}, config.json says {symbols.num_symbols} "
             "symbols: are they from the same model?"
         )
     letters = _load_letters(folder, config)
@@ -167,6 +202,7 @@ def load_model(folder: Path) -> StoredModel:
         functools.partial(_load_softmax, folder, len(vocabulary), bilm) if has_softmax and vocabulary else None,
         card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         calibration if calibration.is_file() else None,
+        more_words,
     )
 
 
@@ -174,14 +210,18 @@ def _load_letters(folder: Path, config: ModelConfig) -> list[str] | None:
     char_cnn = config.bilm.char_cnn
     if not (folder / LETTERS).is_file() or char_cnn is None:
         return None
-    text = read_text(Files.in_folder(folder), LETTERS)
-    letters = [unescape(line) for line in text.removesuffix("\n").split("\n")]
+    letters = _lines_of(folder, LETTERS)
     if len(letters) != char_cnn.num_characters:
         raise ModelError(
             f"{folder / LETTERS} has {len(letters)} letters, config.json says {char_cnn.num_characters}: "
             "are they from the same model?"
         )
     return letters
+
+
+def _lines_of(folder: Path, name: str) -> list[str]:
+    text = read_text(Files.in_folder(folder), name)
+    return [unescape(line) for line in text.removesuffix("\n").split("\n")]
 
 
 def _load_softmax(folder: Path, num_types: int, bilm: Trunk) -> Softmax:
@@ -242,7 +282,7 @@ def load_tensors(path: Path, module: nn.Module, *, without: Sequence[str] = ()) 
     """Fill a module from a safetensors file; names and shapes must be exactly those expected.
 
     Args:
-        path: the file; numbers in float16 are widened.
+        path: the file; numbers in float16 and int8 are widened.
         module: in float32.
         without: tensors of the module that the file does not hold.
 
@@ -250,7 +290,7 @@ def load_tensors(path: Path, module: nn.Module, *, without: Sequence[str] = ()) 
         MissingPathError: if the file is not there.
         ModelError: if it is damaged, or holds other tensors, or of another dtype.
     """
-    tensors = read_tensors(path)
+    tensors = _widened(read_tensors(path))
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items() if name not in without}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):

@@ -37,6 +37,8 @@ class ModelConfig:
     bilm: BiLMConfig
     documents: bool = False
     """Whether the state passes from sentence to sentence within a document."""
+    folds_case: bool = False
+    """Whether a word that has no vector takes that of another writing of it: ``LONDON`` that of ``London``."""
     preset: str | None = None
     training: Any = None
     """A record of how the model was trained: budget, seed, versions. Nothing depends on it."""
@@ -62,17 +64,30 @@ class StoredModel:
     """What its makers say of it."""
     calibration: Path | None = None
     """The file of its calibration, if it has one."""
+    more_words: Sequence[str] = ()
+    """Words that have a vector behind those of the vocabulary, and that the softmax does not predict."""
 
     @cached_property
     def spelling(self) -> Spelling:
         """How types are written for this model's token network."""
         char_cnn, symbols = self.config.bilm.char_cnn, self.config.bilm.symbols
         if char_cnn is None:
-            return SymbolSpelling(self.vocabulary, None if symbols is None else symbols.max_letters)
+            return SymbolSpelling(
+                self.vocabulary,
+                None if symbols is None else symbols.max_letters,
+                more=self.more_words,
+                folds_case=self.config.folds_case,
+            )
         if self.letters is None:
             return ByteSpelling(char_cnn.max_characters)
         words = None if symbols is None else self.vocabulary
         return LetterSpelling(self.letters, char_cnn.max_characters, words)
+
+    def knows(self, type_: str) -> bool:
+        """Whether the type is in the vocabulary, or has a vector in any other way; True where there is no vocabulary."""
+        if isinstance(self.spelling, SymbolSpelling):
+            return self.spelling.knows(type_)
+        return self.words is None or type_ in self.words
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -114,9 +129,11 @@ class StoredModel:
             log.info(told, f"{count:,}", char_cnn.max_characters - 2)
 
 
-def spelling_for(vocabulary: Vocabulary, characters: CharCNNConfig | None) -> Spelling:
+def spelling_for(vocabulary: Vocabulary, characters: CharCNNConfig | None, *, folds_case: bool = False) -> Spelling:
     """How types are written for a token network: byte by byte, or without a character network as symbols."""
-    return SymbolSpelling(vocabulary) if characters is None else ByteSpelling(characters.max_characters)
+    if characters is not None:
+        return ByteSpelling(characters.max_characters)
+    return SymbolSpelling(vocabulary, folds_case=folds_case)
 
 
 _TRUNKS: dict[str, type[Trunk]] = {"elmo": BiLM, "lstm": BiLM, "joint_lstm": JointLSTM}
