@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from common import table, write_result
 
+from lowtide.config import to_json
 from lowtide.embeddings.base import Embedder
 from lowtide.embeddings.loading import load_any
 from lowtide.embeddings.one_hot import OneHot
@@ -74,8 +75,12 @@ DATA_SETS = [
     DataSet("LCQMC", "zh", "pairs", "pairs/zh/lcqmc.{}.tsv", 1, FEW),
 ]
 FINE_TUNED = ("CoNLL-2003", "SST-2")
-SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
-COLUMNS = ("one-hot", "word2vec", "layer 0", "top", "average", "learned", "learned, fine-tuned")
+SHARES = (0.01, 0.03, 0.1, 0.2, 0.3, 1.0)
+BESIDE = "word2vec and learned"
+"""Both put together: the paper's own arrangement (section 3.2), in which word vectors stay and ELMo is added."""
+FINE = "learned, fine-tuned"
+LABEL_EFFICIENCY = ("word2vec", "learned", BESIDE)
+COLUMNS = ("one-hot", "word2vec", "layer 0", "top", "average", "learned", BESIDE, FINE)
 
 
 def find(data: Path, files: str, part: str) -> Path | None:
@@ -111,7 +116,7 @@ def split(of: DataSet, examples: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     return [(example.first, example.second) for example in examples], [example.answer for example in examples]
 
 
-def make(of: DataSet, embedding: Embedder, layers: str) -> Any:
+def make(of: DataSet, embedding: list[Embedder], layers: str) -> Any:
     """A task that has learned nothing."""
     entering = LayerOptions(layers)
     if of.kind == "tags":
@@ -122,12 +127,13 @@ def make(of: DataSet, embedding: Embedder, layers: str) -> Any:
     return Matcher(embedding, objective)
 
 
-def enters(column: str, models: dict[str, Embedder]) -> tuple[Embedder, str]:
-    """The embedding of a column, and which of its layers."""
+def enters(column: str, models: dict[str, Embedder]) -> tuple[list[Embedder], str]:
+    """The embeddings of a column, and which of their layers."""
     if column in ("one-hot", "word2vec"):
-        return models[column], "learned"
+        return [models[column]], "learned"
     layers = {"layer 0": "0", "top": "top", "average": "average"}
-    return models["elmo"], layers.get(column, "learned")
+    beside = [models["word2vec"]] if column == BESIDE else []
+    return [*beside, models["elmo"]], layers.get(column, "learned")
 
 
 def cells(arguments: argparse.Namespace) -> Iterator[tuple[DataSet, str, float, int]]:
@@ -135,13 +141,14 @@ def cells(arguments: argparse.Namespace) -> Iterator[tuple[DataSet, str, float, 
     for of in DATA_SETS:
         if arguments.only and of.name not in arguments.only:
             continue
-        columns = COLUMNS if of.name in FINE_TUNED and arguments.fine_tune else COLUMNS[:-1]
+        columns = [column for column in COLUMNS if column in arguments.columns]
+        if of.name not in FINE_TUNED and FINE in columns:
+            columns.remove(FINE)
         for seed in range(min(of.seeds, arguments.seeds)):
             for column in columns:
                 yield of, column, 1.0, seed
             for share in SHARES[:-1] if of.name == "CoNLL-2003" and arguments.shares else ():
-                yield of, "word2vec", share, seed
-                yield of, "learned", share, seed
+                yield from ((of, column, share, seed) for column in columns if column in LABEL_EFFICIENCY)
 
 
 def compute(
@@ -155,12 +162,12 @@ def compute(
     count = max(1, round(share * len(train)))
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()
     chosen = train if share == 1 else [train[number] for number in sorted(order[:count])]
-    embedding, layers = enters(column, models)
+    embeddings, layers = enters(column, models)
     options = FitOptions(seed=seed, epochs=arguments.epochs)
-    if "fine-tuned" in column:
+    if column == FINE:
         options = replace(options, fine_tuning=FineTuning())
     started = time.monotonic()
-    task = make(of, embedding, layers)
+    task = make(of, embeddings, layers)
     task.fit(*split(of, chosen), valid=split(of, valid), options=options, store=arguments.work / "states")
     judged = task.evaluate(*split(of, test))
     mixes = {name: MixState.of(mix) for name, mix in task.mixes.items()}
@@ -171,7 +178,8 @@ def compute(
         "mixes": {name: {"gamma": state.gamma, "weights": state.weights} for name, state in mixes.items()},
         "epochs": task.history.num_epochs,
         "num_train": len(chosen),
-        "checksum": embedding.checksum,
+        "checksums": [embedding.checksum for embedding in embeddings],
+        "fit": to_json(options),
         "seconds": round(time.monotonic() - started),
     }
 
@@ -206,10 +214,9 @@ def report(done: dict[tuple[str, str, float, int], dict[str, Any]]) -> str:
         blocks.append(table(["what the layers are worth", "mix", "γ", *layers_], weights))
     if any(key[2] < 1 for key in done):
         rows = [
-            [f"{share:.0%}", *(spread("CoNLL-2003", column, share) for column in ("word2vec", "learned"))]
-            for share in SHARES
+            [f"{share:.0%}", *(spread("CoNLL-2003", column, share) for column in LABEL_EFFICIENCY)] for share in SHARES
         ]
-        blocks.append(table(["CoNLL-2003, share of the labels", "word2vec", "learned"], rows))
+        blocks.append(table(["CoNLL-2003, share of the labels", *LABEL_EFFICIENCY], rows))
     return "\n\n".join(blocks)
 
 
@@ -221,11 +228,16 @@ def main() -> None:
     for language in ("en", "zh"):
         parser.add_argument(f"--{language}", nargs=2, metavar=("ELMO", "WORD2VEC"), help="of the same text")
     parser.add_argument("--only", nargs="+", help="names of data sets")
+    parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=list(COLUMNS), help="what enters")
     parser.add_argument("--seeds", type=int, default=3, help="at most")
+    parser.add_argument(
+        "--threads", type=int, help="of the processor; two runs of one thread are quicker than one of 2"
+    )
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--fine-tune", action="store_true")
     parser.add_argument("--shares", action="store_true", help="label efficiency on CoNLL-2003, too")
     arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     models: dict[str, dict[str, Embedder]] = {}
     for language in ("en", "zh"):
         if getattr(arguments, language):
@@ -238,7 +250,8 @@ def main() -> None:
     for of, column, share, seed in cells(arguments):
         if of.language not in models:
             continue
-        name = f"{of.name}-{column}-{share:g}-{seed}".replace(",", "").replace(" ", "_")
+        which = "+".join(embedding.checksum[:8] for embedding in enters(column, models[of.language])[0])
+        name = f"{of.name}-{column}-{share:g}-{seed}-{which}".replace(",", "").replace(" ", "_")
         path = arguments.work / "cells" / f"{name}.json"
         if not path.is_file():
             cell = compute(of, column, share, seed, models[of.language], arguments)

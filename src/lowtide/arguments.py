@@ -27,6 +27,12 @@ CutBy = Annotated[
     TokenizerChoice | None, typer.Option(help="What raw text is cut with. [default: the model's; published: words]")
 ]
 Written = Annotated[str | None, typer.Option(help="What raw text is in: en, zh, de, ... [default: the model's; en]")]
+Stored = Annotated[
+    Literal["float32", "float16", "int8"],
+    typer.Option(
+        help="Numbers of our own folder: float16 is half as large, int8 rounds vectors that are looked up once more."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Encoding = Annotated[str, typer.Option(help="Of the text files.")]
 Lines = Annotated[LinesChoice, typer.Option(help="What a line of the text is.")]

@@ -22,6 +22,7 @@ from lowtide.arguments import (
     Lines,
     Model,
     PresetName,
+    Stored,
     Tokenized,
     TokenizerChoice,
     Ui,
@@ -400,16 +401,14 @@ def convert(
         Literal["lowtide", "hdf5", "onnx"],
         typer.Option(help="Our own folder, options.json and weights.hdf5, or a file for ONNX Runtime."),
     ] = "lowtide",
-    store: Annotated[
-        Literal["float32", "float16"], typer.Option(help="Of our own folder: float16 is half as large, and rounded.")
-    ] = "float32",
+    store: Stored = "float32",
     weights: Weights = None,
     vocabulary: Annotated[Path | None, typer.Option(help="A list of words, one a line.")] = None,
     tokenizer: CutBy = None,
     language: Written = None,
     ui: Ui = "en",
 ) -> None:
-    """Write a model in another format; its numbers stay what they are, but for --store float16."""
+    """Write a model in another format; its numbers stay what they are, but for --store."""
     from lowtide.embeddings.loading import read
 
     stored = read(source, weights=weights, vocabulary=vocabulary, tokenizer=tokenizer, language=language)
@@ -425,6 +424,32 @@ def convert(
 
         conversion.convert(stored, target, to=to, store=store)
     tell(say("{target}: {format}, from {source}", target=target, format=to, source=stored.format))
+
+
+@app.command(epilog="lowtide expand my-model my-word2vec larger-model --max-words 50000")
+def expand(
+    model: Model,
+    words: Annotated[Path, typer.Argument(metavar="WORD2VEC", help="A word2vec model, best of the same text.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The folder to make.")],
+    types: Annotated[
+        Path | None, typer.Option(help="A vocabulary.txt of the words to give. [default: those of WORD2VEC]")
+    ] = None,
+    max_words: Annotated[int | None, typer.Option(min=1, help="At most so many, the commonest. [default: all]")] = None,
+    store: Stored = "float32",
+    ui: Ui = "en",
+) -> None:
+    """Give a model that looks words up the words of a word2vec model that it does not know."""
+    from lowtide.embeddings import expanding
+    from lowtide.embeddings.loading import read
+    from lowtide.embeddings.word2vec import Word2Vec
+    from lowtide.text.vocabulary import Vocabulary
+    from lowtide.weights import conversion
+
+    wanted = None if types is None else Vocabulary.load(types).types
+    expanded = expanding.expand(read(model), Word2Vec.open(words), types=wanted, max_words=max_words)
+    conversion.convert(expanded.model, target, store=store)
+    told = say("{target}: {count:,} words, from {source}", target=target, count=expanded.model.num_words, source=model)
+    tell(told)
 
 
 @app.command(epilog="lowtide diff old.h5 new.h5")

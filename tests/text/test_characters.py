@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from lowtide.errors import ConfigError, ModelError
 from lowtide.text.characters import NUM_BYTE_CHARACTERS, ByteSpelling, LetterSpelling, SymbolSpelling
-from lowtide.text.vocabulary import Vocabulary
+from lowtide.text.vocabulary import SPECIALS, Vocabulary
 
 claim = settings(derandomize=True, deadline=None)
 
@@ -255,3 +255,28 @@ def test_letters_without_one_of_their_marks_are_refused(mark: str) -> None:
 def test_a_letter_that_stands_twice_is_refused() -> None:
     with pytest.raises(ModelError, match="twice"):
         LetterSpelling([*LETTERS, "t"], 6, None)
+
+
+WRITINGS = Vocabulary([*SPECIALS, "London", "the", "NATO"], [1] * 6)
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [("LONDON", "London"), ("The", "the"), ("nato", "NATO"), ("NATO", "NATO"), ("Paris", "<UNK>"), ("<S>", "<S>")],
+)
+def test_a_word_takes_the_number_of_another_writing(written: str, found: str) -> None:
+    spelling = SymbolSpelling(WRITINGS, folds_case=True)
+    assert spelling.char_ids([written]).tolist() == [[WRITINGS.index(found)]]
+    assert spelling.knows(written) == (found != "<UNK>")
+    is_kept = written in WRITINGS
+    assert SymbolSpelling(WRITINGS).char_ids([written]).tolist() == [[WRITINGS.index(written)]]
+    assert SymbolSpelling(WRITINGS).knows(written) == is_kept
+
+
+def test_more_words_stand_behind_the_vocabulary_and_none_twice() -> None:
+    spelling = SymbolSpelling(WRITINGS, more=["Paris", "rome"], folds_case=True)
+    assert spelling.char_ids(["rome", "Paris", "PARIS", "the"]).tolist() == [[7], [6], [6], [4]]
+    assert spelling.num_characters == 8
+    for more in (["rome", "rome"], ["the"]):
+        with pytest.raises(ModelError, match="stands twice"):
+            SymbolSpelling(WRITINGS, more=more)

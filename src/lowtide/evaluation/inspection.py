@@ -50,6 +50,8 @@ class Inspection:
     """By part."""
     vocabulary_size: int | None
     """None if the model has no vocabulary."""
+    num_more_words: int
+    """That have a vector beyond the vocabulary."""
     has_softmax: bool
     checksum: str
     calibration: CalibrationFacts | None
@@ -92,7 +94,8 @@ class Inspection:
             if self.has_softmax
             else "vocabulary  {types:,} types, without a softmax"
         )
-        return say(told, types=self.vocabulary_size)
+        more = say("; {words:,} words more have a vector", words=self.num_more_words) if self.num_more_words else ""
+        return say(told, types=self.vocabulary_size) + more
 
 
 def inspect(elmo: Elmo) -> Inspection:
@@ -112,6 +115,7 @@ def inspect(elmo: Elmo) -> Inspection:
         num_parameters=sum(parts.values()),
         parameters=parts,
         vocabulary_size=None if stored.words is None else len(stored.words),
+        num_more_words=len(stored.more_words),
         has_softmax=stored.read_softmax is not None,
         checksum=elmo.checksum,
         calibration=calibration,

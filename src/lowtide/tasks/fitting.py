@@ -171,7 +171,7 @@ def _optimizer(problem: Problem, options: FitOptions) -> Adam:
     groups = problem.groups(options)
     if scalars:
         groups.append({"params": scalars, "lr": SCALARS_FASTER * options.learning_rate})
-    optimizer = Adam(groups)
+    optimizer = Adam(groups, fused=True)  # one pass over the numbers, not ten
     for group in optimizer.param_groups:
         group["highest"] = group["lr"]
     return optimizer

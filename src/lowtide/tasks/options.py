@@ -138,9 +138,9 @@ class FitOptions:
     """At most."""
     patience: int = 5
     """Epochs without a better score on the validation examples, before it stops."""
-    batch_size: int = 16
+    batch_size: int = 32
     """Sentences, or pairs."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """At first; a tenth of it at the end of the last epoch."""
     max_gradient_norm: float = 5.0
     seed: int = 0

@@ -92,9 +92,7 @@ def write_start(stored: StoredModel, vocabulary: Vocabulary, target: Path) -> St
         checksum=Elmo(stored, device="cpu").checksum,
         bilm=config,
         trunk="lstm" if stored.config.trunk == "lstm" else "elmo",
-        is_tied=softmax is not None
-        and table is not None
-        and torch.equal(softmax.weight, table[: len(softmax.weight)]),
+        is_tied=softmax is not None and table is not None and torch.equal(softmax.weight, table[: len(softmax.weight)]),
     )
 
 

@@ -5,7 +5,7 @@
 ``model.safetensors``        the biLM, parameter names as in `lowtide.model`, float32; or float16, widened when read;
                              vectors that are looked up may be int8, times one number a row: ``NAME.scale``
 ``vocabulary.txt``           what the softmax can predict, and the symbols of a small alphabet
-``words.txt``                words that have a vector and that the softmax does not predict, one a line, if there are any
+``words.txt``                words that have a vector beyond those, one a line, if there are any
 ``letters.txt``              one a line, for models that read the letters of a dictionary and not bytes
 ``softmax.safetensors``      ``weight`` and ``bias``; wanted for guesses and perplexity only. Without ``weight``, it
                              predicts with the vectors that are looked up

@@ -84,7 +84,7 @@ class StoredModel:
         return LetterSpelling(self.letters, char_cnn.max_characters, words)
 
     def knows(self, type_: str) -> bool:
-        """Whether the type is in the vocabulary, or has a vector in any other way; True where there is no vocabulary."""
+        """Whether the type is in the vocabulary, or has a vector otherwise; True where there is no vocabulary."""
         if isinstance(self.spelling, SymbolSpelling):
             return self.spelling.knows(type_)
         return self.words is None or type_ in self.words
@@ -99,6 +99,11 @@ class StoredModel:
         if self.words is None:
             raise ModelError(f"{self.path} ({self.format}) has no vocabulary: it has no list of the words it has seen")
         return self.words
+
+    @property
+    def num_words(self) -> int:
+        """Words that have a vector, or that the softmax predicts; the marks are among them."""
+        return len(self.vocabulary) + len(self.more_words)
 
     def load_softmax(self) -> Softmax:
         """Read the output layer.
