@@ -72,6 +72,16 @@ def test_a_dry_run_forecasts_and_leaves_nothing(run: Command, corpus: Path, tmp_
     assert not out.exists()
 
 
+def test_a_forecast_tells_what_is_left_out(run: Command, corpus: Path, mini_preset: None) -> None:
+    command = ["pretrain", str(corpus), "--dry-run", "--preset", "tiny", "--threads", "1", "--tokens", "500"]
+    assert "dropout     0\n" in run(*command).out
+    assert "dropout     0.3\n" in run(*command, "--dropout", "0.3").out
+    said = "types=0.1,inputs=0.4,locked"
+    assert f"dropout     {said}\n" in run(*command, "--dropout", said).out
+    told = json.loads(run(*command, "--dropout", said, "--json").out)["dropouts"]
+    assert (told["types"], told["inputs"], told["hidden"], told["is_locked"]) == (0.1, 0.4, 0.0, True)
+
+
 def test_a_time_becomes_a_number_of_tokens_before_the_first_step(
     run: Command, corpus: Path, tmp_path: Path, mini_preset: None
 ) -> None:
@@ -186,6 +196,11 @@ _MISTAKES = {
     "no folder to write to": (["pretrain", "{corpus}"], "--out DIR"),
     "two budgets": (["pretrain", "{corpus}", "--out", "m", "--time", "1m", "--epochs", "2"], "give one of"),
     "a time that cannot be read": (["pretrain", "{corpus}", "--out", "m", "--time", "soon"], "20m"),
+    "a dropout that cannot be read": (
+        ["pretrain", "{corpus}", "--out", "m", "--dropout", "input=0.4"],
+        "found 'input=0.4', expected auto, a rate such as 0.1, or rates such as types=0.1,inputs=0.65,hidden=0.2,",
+    ),
+    "a dropout of all": (["pretrain", "{corpus}", "--out", "m", "--dropout", "1"], "expected 0 up to 1, such as 0.1"),
     "an unknown encoding": (["pretrain", "{corpus}", "--out", "m", "--encoding", "utf-9"], "unknown encoding"),
     "a model that is not there": (["guess", "nowhere", "text"], "nowhere is not there"),
     "a folder that is no model": (["inspect", "{folder}"], "is no model"),

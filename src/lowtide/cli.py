@@ -115,6 +115,14 @@ def pretrain(
     threads: Annotated[int | None, typer.Option(min=1, help="Of the processor. [default: all; one for tiny]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     learning_rate: Annotated[float | None, typer.Option(help="The highest. [default: the preset's]")] = None,
+    dropout: Annotated[
+        str,
+        typer.Option(
+            metavar="RATE",
+            help="What is left out: auto looks at the passes; 0.1; types=0.1,inputs=0.4,hidden=0.2,outputs=0.4,"
+            "recurrent=0.3,locked.",
+        ),
+    ] = "auto",
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the log for TensorBoard, too: OUT/tensorboard.")
     ] = False,
@@ -127,6 +135,7 @@ def pretrain(
     from lowtide.training import Budget, TextOptions, TrainOptions, forecast
     from lowtide.training.folder import has_ended
     from lowtide.training.pretrain import run
+    from lowtide.training.regularisation import dropouts_said
 
     only_first_speaks()
     text_options = TextOptions(
@@ -155,6 +164,7 @@ def pretrain(
         tied=tied,
         trunk=trunk,
         tensorboard=tensorboard,
+        dropouts=dropouts_said(dropout),
     )
     if dry_run:
         told = forecast(texts, text_options, options)

@@ -5,20 +5,24 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 import tiny
+from lowtide.model.dropouts import Dropouts
 from lowtide.model.lstm import LSTMConfig, LSTMStack, ProjectedLSTM
 from lowtide.model.recurrence import LayerState, PackedSteps
 from model import reference
 
 STEPS = 7
 ONE_ROW = PackedSteps([1] * STEPS, [None] * STEPS)
+EVERYTHING = Dropouts(types=0.5, inputs=0.5, hidden=0.5, outputs=0.5, recurrent=0.5, is_locked=True)
 
 
-def stack_of(config: LSTMConfig = tiny.LSTM, *, dropout: float = 0.0) -> LSTMStack:
+def stack_of(config: LSTMConfig = tiny.LSTM, *, dropouts: Dropouts = Dropouts()) -> LSTMStack:  # noqa: B008  # frozen
     """One direction with random weights, in float64."""
-    stack = LSTMStack(config, dropout=dropout).double()
+    stack = LSTMStack(config, dropouts=dropouts).double()
     tiny.random_(stack)
     return stack
 
@@ -72,7 +76,7 @@ def test_the_forget_bias_is_added_to_the_forget_gate_and_to_no_other() -> None:
 
 
 def test_the_forget_bias_is_not_in_the_stored_bias() -> None:
-    assert not any(layer.bias.any() for layer in LSTMStack(tiny.LSTM, dropout=0.0).layers)  # type: ignore[operator]  # a tensor
+    assert not any(layer.bias.any() for layer in LSTMStack(tiny.LSTM, dropouts=Dropouts()).layers)  # type: ignore[operator]  # a tensor
 
 
 def test_the_residual_adds_the_first_layer_to_the_second() -> None:
@@ -111,7 +115,7 @@ def test_the_state_given_reaches_every_layer() -> None:
 
 @pytest.mark.parametrize("layer", [0, 1])
 def test_training_drops_out_of_the_input_of_every_layer(layer: int) -> None:
-    stack = stack_of(dropout=0.5).train()
+    stack = stack_of(dropouts=Dropouts.plain(0.5)).train()
     seen: list[Tensor] = []
     stack.layers[layer].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     run(stack, inputs_for(stack))
@@ -119,8 +123,74 @@ def test_training_drops_out_of_the_input_of_every_layer(layer: int) -> None:
 
 
 def test_evaluation_drops_out_nothing() -> None:
-    stack = stack_of(dropout=0.5).eval()
+    stack = stack_of(dropouts=EVERYTHING).eval()
     assert all(torch.equal(*pair) for pair in zip(*(run(stack, inputs_for(stack)) for _ in range(2)), strict=True))
+
+
+def seen_by(stack: LSTMStack, layer: int, inputs: Tensor, steps: PackedSteps, *, seed: int = 0) -> Tensor:
+    """What a layer reads; all states are zero at first."""
+    seen: list[Tensor] = []
+    hook = stack.layers[layer].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
+    stack(inputs, steps, stack.zero_states(steps.rows_at[0], inputs), torch.Generator().manual_seed(seed))
+    hook.remove()
+    return seen[0]
+
+
+@pytest.mark.parametrize(("layer", "rates"), [(0, (0.25, 0.0)), (1, (0.0, 0.25))])
+def test_the_first_layer_and_the_others_have_a_rate_of_their_own(layer: int, rates: tuple[float, float]) -> None:
+    stack = stack_of(dataclasses.replace(tiny.LSTM, num_layers=3)).train()
+    stack.dropouts = Dropouts(inputs=rates[0], hidden=rates[1])
+    for number in range(3):
+        is_dropped = (seen_by(stack, number, inputs_for(stack), ONE_ROW) == 0).any()
+        assert is_dropped == (bool(layer) == bool(number))
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@settings(max_examples=25, deadline=None)
+@given(lengths=st.lists(st.integers(1, 6), min_size=2, max_size=6), seed=st.integers(0, 1000))
+def test_a_locked_mask_is_one_for_all_steps_of_a_row_and_another_for_another_row(
+    layer: int, lengths: list[int], seed: int
+) -> None:
+    """Rows are told apart by where they lie: longest first, step by step."""
+    stack = stack_of(
+        dataclasses.replace(tiny.LSTM, cell_width=40, width=40, cell_clip=None, has_residual=False)
+    ).train()
+    stack.dropouts = Dropouts(inputs=0.5, hidden=0.5, is_locked=True)
+    rows_at = [sum(length > t for length in lengths) for t in range(max(lengths))]
+    steps = PackedSteps(rows_at, [None] * len(rows_at))
+    left_out = seen_by(stack, layer, torch.ones(sum(lengths), 40, dtype=torch.float64), steps, seed=seed) == 0
+    firsts = [sum(rows_at[:t]) for t in range(len(rows_at))]
+    for row in range(len(lengths)):
+        places = [first + row for first, rows in zip(firsts, rows_at, strict=True) if row < rows]
+        assert (left_out[places] == left_out[row]).all()
+        assert not any(torch.equal(left_out[row], left_out[other]) for other in range(row))
+
+
+def test_the_recurrent_weights_that_are_left_out_learn_nothing_and_the_others_as_autograd_says() -> None:
+    """Against the formulas as a loop over steps, in float64, with the mask that the same generator draws."""
+    config = dataclasses.replace(tiny.LSTM, num_layers=1, cell_clip=0.4, projection_clip=0.3)
+    stack = stack_of(config, dropouts=Dropouts(recurrent=0.5)).train()
+    [layer] = stack.layers
+    assert isinstance(layer, ProjectedLSTM) and layer.projection_weight is not None
+    inputs = inputs_for(stack)
+    [outputs], _ = stack(inputs, ONE_ROW, stack.zero_states(1, inputs), torch.Generator().manual_seed(7))
+    mask = torch.empty_like(layer.recurrent_weight).bernoulli_(0.5, generator=torch.Generator().manual_seed(7)) / 0.5
+    assert 0 < (mask == 0).sum() < mask.numel()
+    h, c, expected = inputs.new_zeros(config.width), inputs.new_zeros(config.cell_width), []
+    for x in inputs:
+        i, f, g, o = (layer.input_weight @ x + (layer.recurrent_weight * mask) @ h + layer.bias).chunk(4)
+        c = torch.sigmoid(f + config.forget_bias) * c + torch.sigmoid(i) * torch.tanh(g)
+        c = c.clamp(-0.4, 0.4)
+        h = (layer.projection_weight @ (torch.sigmoid(o) * torch.tanh(c))).clamp(-0.3, 0.3)
+        expected.append(h)
+    torch.testing.assert_close(outputs, torch.stack(expected), rtol=0, atol=1e-12)
+    parameters = list(layer.parameters())
+    found = torch.autograd.grad(outputs.square().sum(), parameters)
+    right = torch.autograd.grad(torch.stack(expected).square().sum(), parameters)
+    for ours, theirs in zip(found, right, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    of_recurrent = dict(zip([name for name, _ in layer.named_parameters()], found, strict=True))["recurrent_weight"]
+    assert not of_recurrent[mask == 0].any() and of_recurrent[mask != 0].any()
 
 
 @pytest.mark.parametrize(
@@ -183,10 +253,12 @@ def test_a_plain_layer_gives_the_same_by_the_kernel_of_pytorch_gradients_too() -
     inputs, state = draw(9, 5), LayerState(draw(3, 5), draw(3, 5))
     leaves = [inputs, state.hidden, state.cell, *layer.parameters()]
     weights = torch.randn(9, 5, generator=generator, dtype=torch.float64)
+    left_in = torch.rand(20, 5, generator=generator, dtype=torch.float64) < 0.5
     found = []
     for read in (layer.forward, layer.read_plainly):
-        outputs, last = read(inputs, steps, state)
+        outputs, last = read(inputs, steps, state, layer.recurrent_weight * left_in)
         total = (outputs * weights).sum() + last.hidden.sum() + (last.cell * last.cell).sum()
         found.append([outputs, last.hidden, last.cell, *torch.autograd.grad(total, leaves)])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    assert (found[0][7][~left_in] == 0).all() and (found[0][7][left_in] != 0).all()  # the recurrent weight's own

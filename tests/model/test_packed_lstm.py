@@ -14,6 +14,7 @@ from torch import Tensor
 
 import tiny
 from lowtide.model import packed_lstm
+from lowtide.model.dropouts import Dropouts
 from lowtide.model.lstm import LSTMConfig, LSTMStack
 from lowtide.model.packed_lstm import PackedReading, PackedStack, read_together
 from lowtide.model.products import Dtype, kernel_for
@@ -36,7 +37,7 @@ claim = settings(derandomize=True, deadline=None)
 
 
 def stack_of(config: LSTMConfig, *, seed: int = 0) -> LSTMStack:
-    stack = LSTMStack(config, dropout=0.0)
+    stack = LSTMStack(config, dropouts=Dropouts())
     tiny.random_(stack, seed=seed)
     return stack.eval()
 
@@ -214,7 +215,7 @@ def test_what_is_given_is_not_written_to_and_what_comes_out_is_ones_own() -> Non
 @pytest.mark.parametrize(("dtype", "least"), [("float32", 0.999999), ("bfloat16", 0.9999), ("int8", 0.998)])
 def test_a_network_of_real_size_drifts_no_further_than_stated(dtype: Dtype, least: float) -> None:
     torch.manual_seed(0)
-    stack = LSTMStack(WIDE, dropout=0.0).eval()
+    stack = LSTMStack(WIDE, dropouts=Dropouts()).eval()
     rows_at = [8] * 12
     inputs, states = draw(sum(rows_at), WIDE.width, seed=3), stack.zero_states(8, torch.empty(0))
     found, _ = read(PackedStack(stack, kernel_for(dtype, CPU)), inputs, rows_at, states, len(inputs))

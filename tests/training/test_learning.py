@@ -10,19 +10,23 @@ from torch import Tensor
 
 import tiny
 from lowtide.embeddings.encoder import run_batch
-from lowtide.model import BiLM, Candidates, Carry, LogUniformSampler, Softmax
+from lowtide.model import BiLM, Candidates, Carry, Dropouts, LogUniformSampler, Softmax
 from lowtide.model.char_cnn import SymbolEmbedding
 from lowtide.model.cloze import ClozeHead
 from lowtide.model.recurrence import first_rows
+from lowtide.model.softmax_gradients import SoftmaxGradients, softmax_gradients
 from lowtide.text.batches import NO_TARGET, Batch, Targets, TrainingBatch, predict_neighbours
 from lowtide.training.learning import Networks, learn, num_targets
+from lowtide.training.optimisation import make_optimizers
 
 TYPES = 12
 CPU = torch.device("cpu")
+EVERYTHING = Dropouts(types=0.3, inputs=0.4, hidden=0.3, outputs=0.4, recurrent=0.5, is_locked=True)
 
 
-def networks(*, sparse: bool = False, dropout: float = 0.0) -> tuple[BiLM, Softmax]:
-    bilm = tiny.bilm(dataclasses.replace(tiny.BYTES, dropout=dropout)).train()
+def networks(*, sparse: bool = False, dropout: float = 0.0, dropouts: Dropouts | None = None) -> tuple[BiLM, Softmax]:
+    bilm = BiLM(dataclasses.replace(tiny.BYTES, dropout=dropout), dropouts=dropouts).train()
+    tiny.random_(bilm)
     softmax = Softmax(TYPES, bilm.config.lstm.state_width, sparse=sparse)
     tiny.random_(softmax, seed=1)
     return bilm, softmax
@@ -119,6 +123,116 @@ def test_dropout_is_a_matter_of_the_seed_and_not_of_what_was_drawn_before() -> N
         nats.append(learn(Networks(bilm, softmax), batch, candidates=None, carry=None, seed=seed).nats)
     assert nats[0] == nats[1] != nats[2]
     assert learn(Networks(bilm.eval(), softmax), batch, candidates=None, carry=None, seed=3).nats not in nats
+
+
+def test_the_plain_rate_draws_as_it_always_has() -> None:
+    """Losses of three steps, from before there were other rates: what was begun then goes on as it would have."""
+    drawn = torch.empty(16).bernoulli_(0.5, generator=torch.Generator().manual_seed(7)).int().tolist()
+    if drawn != [1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1, 1, 0]:
+        pytest.skip("PyTorch draws other numbers on this system")
+    bilm, softmax = networks(dropout=0.3)
+    every = Networks(bilm, softmax, ClozeHead(bilm.config.lstm.state_width))
+    [adam] = make_optimizers(every, learning_rate=0.01, weight_decay=0.01)
+    losses = []
+    for step in range(3):
+        losses.append(learn(every, batch_of(bilm, seed=step), candidates=None, carry=None, seed=step).nats)
+        adam.step()
+        adam.zero_grad()
+    assert losses == pytest.approx([3.169290542602539, 3.063215732574463, 2.9568257331848145], rel=1e-6)
+
+
+def test_dropouts_are_a_matter_of_the_seed_and_of_training() -> None:
+    bilm, softmax = networks(dropouts=EVERYTHING)
+    batch = batch_of(bilm)
+
+    def nats(seed: int) -> float:
+        torch.rand(5)
+        return learn(Networks(bilm, softmax), batch, candidates=None, carry=None, seed=seed).nats
+
+    assert nats(3) == nats(3) != nats(4)
+    bilm.eval()
+    plain, _ = networks()
+    assert nats(3) == nats(4) == learn(Networks(plain, softmax), batch, candidates=None, carry=None, seed=0).nats
+
+
+@pytest.mark.parametrize("name", EVERYTHING.rates)
+def test_every_rate_leaves_something_out(name: str) -> None:
+    batch = batch_of(networks()[0])
+    losses = [
+        learn(Networks(*networks(dropouts=dropouts)), batch, candidates=None, carry=None, seed=1).nats
+        for dropouts in (Dropouts(), dataclasses.replace(Dropouts(), **{name: 0.5}))
+    ]
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("is_locked", [False, True])
+def test_gradients_with_all_dropouts_are_those_of_the_loss(is_locked: bool) -> None:
+    """Against differences of the loss itself, in float64: the seed holds all masks still."""
+    bilm, softmax = networks(dropouts=dataclasses.replace(EVERYTHING, is_locked=is_locked))
+    every = Networks(bilm.double(), softmax.double())
+    batch = batch_of(bilm)
+    learn(every, batch, candidates=None, carry=None, seed=5)
+    found = gradients(bilm, softmax)
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in [*bilm.named_parameters("bilm"), *softmax.named_parameters("softmax")]:
+        way = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        losses = []
+        for step in (1e-6, -2e-6):
+            with torch.no_grad():
+                parameter.add_(way, alpha=step)
+            losses.append(learn(copy.deepcopy(every), batch, candidates=None, carry=None, seed=5).nats)
+        with torch.no_grad():
+            parameter.add_(way, alpha=1e-6)
+        slope = (losses[0] - losses[1]) / 2e-6
+        assert float((found[name] * way).sum()) == pytest.approx(slope, rel=1e-4, abs=1e-7), name
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_type_that_is_left_out_is_zero_wherever_it_stands_in_both_directions(seed: int) -> None:
+    bilm, softmax = networks(dropouts=Dropouts(types=0.5))
+    batch = batch_of(bilm)
+    seen: list[Tensor] = []
+    for stack in (bilm.forward_lstm, bilm.backward_lstm):
+        stack.layers[0].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
+    for is_training in (True, False):
+        bilm.train(is_training)
+        learn(Networks(bilm, softmax), batch, candidates=None, carry=None, seed=seed)
+    read, whole = torch.cat(seen[:2]), torch.cat(seen[2:])  # (positions of both directions, width)
+    is_out = (read == 0).all(dim=1)
+    assert torch.equal(read[~is_out], 2 * whole[~is_out])
+    assert 0 < is_out.sum() < len(is_out)
+    for vector in whole.unique(dim=0):  # one type
+        there = is_out[(whole == vector).all(dim=1)]
+        assert there.all() or not there.any()
+
+
+def test_what_the_softmax_reads_loses_the_same_numbers_all_along_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    bilm, softmax = networks(dropouts=Dropouts(outputs=0.5, is_locked=True))
+    seen: list[Tensor] = []
+
+    def watched(softmax: Softmax, states: Tensor, targets: Tensor, candidates: Candidates | None) -> SoftmaxGradients:
+        seen.append(states == 0)
+        return softmax_gradients(softmax, states, targets, candidates)
+
+    monkeypatch.setattr("lowtide.training.learning.softmax_gradients", watched)
+    first = batch_of(bilm).batch
+    starts = np.zeros_like(first.starts)
+    starts[:, 0] = True
+    batch = dataclasses.replace(first, starts=starts)
+    training = TrainingBatch(batch, predict_neighbours(batch, np.arange(TYPES)), num_tokens=16)
+    cloze = ClozeHead(bilm.config.lstm.state_width)
+    num_masks = [0, 0, 0]
+    for seed in range(5):
+        seen.clear()
+        learn(Networks(bilm, softmax, cloze), training, candidates=None, carry=None, seed=seed)
+        for left_out, wanted in zip(seen, (training.targets.forward, training.targets.backward), strict=False):
+            rows = np.nonzero(wanted != NO_TARGET)[0]
+            for row in range(3):
+                assert (left_out[rows == row] == left_out[rows == row][0]).all()
+        masks = [left_out.unique(dim=0) for left_out in seen]
+        assert max(map(len, masks)) <= 3 < min(map(len, seen))
+        num_masks = [number + len(mask) for number, mask in zip(num_masks, masks, strict=True)]
+    assert min(num_masks) > 10  # of 15 in five numbers each, some may fall together
 
 
 def test_the_cloze_objective_tells_a_token_from_both_sides_of_it() -> None:

@@ -20,12 +20,15 @@ import lowtide
 from lowtide.embeddings.language_model import Perplexity
 from lowtide.embeddings.word2vec import Word2Vec
 from lowtide.errors import InputError, LowtideError, MissingExtraError, TrainingError
+from lowtide.model import Dropouts
 from lowtide.text.batches import TrainingBatch
 from lowtide.training.averaging import TailAverage
 from lowtide.training.budget import Budget
-from lowtide.training.planning import TrainOptions, settle
+from lowtide.training.forecast import Probe
+from lowtide.training.planning import TrainOptions, plan, settle
 from lowtide.training.presets import PRESETS, plain
-from lowtide.training.reading import TextOptions, read_text
+from lowtide.training.reading import TextOptions, TrainingText, read_text
+from lowtide.training.regularisation import dropouts_for
 from lowtide.training.trainer import Trainer
 from lowtide.weights.native import load_model
 from scenario import BUDGET, pretrain_mini, use_mini_preset, write_corpus
@@ -454,6 +457,81 @@ def test_two_trainings_of_one_text_are_the_same(
 ) -> None:
     pretrain_mini(corpus, tmp_path / "model")
     _assert_same(tmp_path / "model", uninterrupted)
+
+
+# -- small text, read many times --------------------------------------------------------------------
+
+EVERYTHING = Dropouts(types=0.1, inputs=0.3, hidden=0.2, outputs=0.3, recurrent=0.4, is_locked=True)
+_REGULARISED: dict[str, dict[str, Any]] = {
+    "words, tied, with the cloze objective": {"inputs": "words", "objective": "lm+cloze", "dropout": EVERYTHING},
+    "documents, plain states, characters": {"documents": True, "trunk": "lstm", "dropout": EVERYTHING},
+}
+
+
+@pytest.mark.parametrize("kind", _REGULARISED)
+def test_a_training_that_leaves_everything_out_resumes_to_the_same_bits(
+    kind: str, corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.step
+
+    def stopped(self: Trainer, batch: TrainingBatch) -> float:
+        if self.position.step == 9 and self._log_path.name == "training.jsonl":
+            signal.raise_signal(signal.SIGINT)
+        return step(self, batch)
+
+    def train(out: Path, *, resume: bool = False) -> None:
+        lowtide.pretrain(
+            [corpus], out=out, preset="tiny", tokens=BUDGET, min_count=1, resume=resume, **_REGULARISED[kind]
+        )
+
+    train(tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "step", stopped)
+        train(tmp_path / "stopped")
+    train(tmp_path / "stopped", resume=True)
+    _assert_same(tmp_path / "stopped", tmp_path / "whole")
+    card = (tmp_path / "whole" / "README.md").read_text(encoding="utf-8")
+    assert f"| dropout | {EVERYTHING} |" in card
+    config = load_model(tmp_path / "whole").config
+    assert config.training["dropouts"] == {**EVERYTHING.rates, "is_locked": True}
+    assert config.bilm.dropout == 0
+
+
+def test_a_training_that_goes_on_keeps_its_dropouts(
+    corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"out": tmp_path / "m", "preset": "tiny", "tokens": 500, "min_count": 1}
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stopped"):
+        patch.setattr(Trainer, "train", lambda self, watcher: (_ for _ in ()).throw(RuntimeError("stopped")))
+        lowtide.pretrain([corpus], dropout=0.1, **options)
+    with pytest.warns(UserWarning, match=r"goes on with dropout 0\.1, as it began, not inputs=0\.3,locked"):
+        lowtide.pretrain([corpus], dropout=Dropouts(inputs=0.3, is_locked=True), resume=True, **options)
+    assert load_model(tmp_path / "m").config.bilm.dropout == 0.1
+
+
+def test_how_much_is_left_out_follows_the_passes_unless_it_is_said(corpus: Path, tmp_path: Path) -> None:
+    words = read_text([corpus], TextOptions(inputs="words"), tmp_path / "words")
+    characters = read_text([corpus], TextOptions(), tmp_path / "characters")
+
+    def found(text: TrainingText, **options: Any) -> Dropouts:
+        return settle(text, TrainOptions(budget=Budget(epochs=20), **options), "tiny").dropouts_in_use
+
+    assert found(characters) == found(words, tied=False) == Dropouts.plain(0.2)
+    assert found(words) == dropouts_for(20, num_tokens=1, has_words=True) != Dropouts.plain(0.2)
+    assert found(words, dropouts=Dropouts.plain(0.4)) == Dropouts.plain(0.4)
+    assert found(characters, dropouts=EVERYTHING) == EVERYTHING
+
+
+def test_a_time_decides_how_much_is_left_out_by_the_passes_it_allows(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = Probe(tokens_per_second=1000.0, validation_seconds=0.0, memory_bytes=None)
+    monkeypatch.setattr("lowtide.training.planning.probe", lambda trainer, seconds: use)
+    text = read_text([corpus], TextOptions(inputs="words"), tmp_path / "text")
+    for seconds, has_types in (("1s", False), ("100s", True)):
+        settings, told = plan(text, TrainOptions(preset="tiny", budget=Budget(time=seconds)), tmp_path)
+        assert bool(settings.dropouts_in_use.types) == has_types
+        assert told.dropouts == settings.dropouts_in_use
 
 
 # -- what token vectors are made of, and what is learnt ---------------------------------------------

@@ -2,6 +2,7 @@
 
 from lowtide.model.bilm import BiLM, BiLMConfig, Carry, States, Trunk
 from lowtide.model.char_cnn import CharCNN, CharCNNConfig, SymbolConfig, SymbolEmbedding, SymbolsAndCharacters
+from lowtide.model.dropouts import Dropouts
 from lowtide.model.joint_lstm import JointLSTM
 from lowtide.model.layer_mix import LayerMix
 from lowtide.model.lstm import LSTMConfig
@@ -14,6 +15,7 @@ __all__ = [
     "Carry",
     "CharCNN",
     "CharCNNConfig",
+    "Dropouts",
     "JointLSTM",
     "LSTMConfig",
     "LayerMix",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lowtide.errors import ConfigError
 from lowtide.model.char_cnn import CharCNN, CharCNNConfig, SymbolConfig, SymbolEmbedding, SymbolsAndCharacters
+from lowtide.model.dropouts import Dropouts
 from lowtide.model.lstm import LSTMConfig, LSTMStack
 from lowtide.model.recurrence import LayerState, PackedSteps
 
@@ -35,7 +36,8 @@ class BiLMConfig:
     char_cnn: CharCNNConfig | None = None
     symbols: SymbolConfig | None = None
     dropout: float = 0.1
-    """Of the input of every LSTM layer and of what the softmax reads, while training."""
+    """Of the input of every LSTM layer and of what the softmax reads, while training, unless a training has rates of
+    its own (`lowtide.model.dropouts`)."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built.
@@ -233,12 +235,18 @@ class Trunk(nn.Module, ABC):
 
 
 class BiLM(Trunk):
-    """The published network: two stacks of LSTMs, one for each direction, that never meet."""
+    """The published network: two stacks of LSTMs, one for each direction, that never meet.
 
-    def __init__(self, config: BiLMConfig) -> None:
+    Args:
+        config: the sizes.
+        dropouts: of a training; None: the one rate of the config.
+    """
+
+    def __init__(self, config: BiLMConfig, *, dropouts: Dropouts | None = None) -> None:
         super().__init__(config)
-        self.forward_lstm = LSTMStack(config.lstm, dropout=config.dropout)
-        self.backward_lstm = LSTMStack(config.lstm, dropout=config.dropout)
+        self.dropouts = Dropouts.plain(config.dropout) if dropouts is None else dropouts
+        self.forward_lstm = LSTMStack(config.lstm, dropouts=self.dropouts)
+        self.backward_lstm = LSTMStack(config.lstm, dropouts=self.dropouts)
 
     @property
     def num_layers(self) -> int:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lowtide.model.dropouts import Dropouts, dropped
 from lowtide.model.recurrence import LayerState, PackedSteps, RecurrentWeights, recur
 
 
@@ -80,22 +81,25 @@ class ProjectedLSTM(nn.Module):
         nn.init.uniform_(self.input_weight, -bound, bound)
         nn.init.uniform_(self.recurrent_weight, -bound, bound)
 
-    def forward(self, inputs: Tensor, steps: PackedSteps, state: LayerState) -> tuple[Tensor, LayerState]:
+    def forward(
+        self, inputs: Tensor, steps: PackedSteps, state: LayerState, recurrent_weight: Tensor | None = None
+    ) -> tuple[Tensor, LayerState]:
         """Read packed inputs, step by step.
 
         Args:
             inputs: (positions, input width), packed.
             steps: how they lie.
             state: before the first step, longest row first.
+            recurrent_weight: in the place of the layer's own, of which some may be left out; None: that itself.
 
         Returns:
             (positions, state width), packed, and the state of every row after its last step.
         """
         is_plain = not self.config.is_projected and self.config.cell_clip is None
         if is_plain and inputs.is_cuda and not any(keep is not None for keep in steps.keeps):
-            return self.read_plainly(inputs, steps, state)
+            return self.read_plainly(inputs, steps, state, recurrent_weight)
         weights = RecurrentWeights(
-            self.recurrent_weight,
+            self.recurrent_weight if recurrent_weight is None else recurrent_weight,
             self.projection_weight,
             self.config.cell_clip,
             self.config.projection_clip,
@@ -103,17 +107,20 @@ class ProjectedLSTM(nn.Module):
         )
         return recur(self._input_gates(inputs), steps, state, weights)
 
-    def read_plainly(self, inputs: Tensor, steps: PackedSteps, state: LayerState) -> tuple[Tensor, LayerState]:
+    def read_plainly(
+        self, inputs: Tensor, steps: PackedSteps, state: LayerState, recurrent_weight: Tensor | None = None
+    ) -> tuple[Tensor, LayerState]:
         """As `forward`, by the kernel of PyTorch: without projection, clips, and states that start amid a row.
 
         On a GPU that is cuDNN, which reads all steps in one call; on a CPU our own loop is as quick.
         """
         bias = self._whole_bias()
+        recurrent = self.recurrent_weight if recurrent_weight is None else recurrent_weight
         outputs, hidden, cell = torch.lstm(
             inputs,
             torch.tensor(steps.rows_at),
             [state.hidden[None], state.cell[None]],
-            [self.input_weight, self.recurrent_weight, bias, torch.zeros_like(bias)],
+            [self.input_weight, recurrent, bias, torch.zeros_like(bias)],
             True,  # biases
             1,  # layer
             0.0,  # dropout
@@ -134,36 +141,22 @@ class ProjectedLSTM(nn.Module):
         return self.bias + forget
 
 
-def dropped(values: Tensor, rate: float, generator: torch.Generator | None = None) -> Tensor:
-    """Dropout: a share of the values becomes 0, and the others grow, so that their mean stays.
-
-    Args:
-        values: of any shape.
-        rate: the share, 0 up to 1.
-        generator: draws; PyTorch's own dropout takes none. None: its own.
-    """
-    if not rate:
-        return values
-    kept = torch.empty_like(values).bernoulli_(1 - rate, generator=generator).div_(1 - rate)
-    return values * kept
-
-
 class LSTMStack(nn.Module):
     """All layers of one direction.
 
     Args:
         config: the sizes.
-        dropout: of the input of every layer, while training.
+        dropouts: of the input of every layer and of the recurrent weights, while training.
     """
 
-    def __init__(self, config: LSTMConfig, *, dropout: float) -> None:
+    def __init__(self, config: LSTMConfig, *, dropouts: Dropouts) -> None:
         super().__init__()
         self.config = config
         self.layers = nn.ModuleList(
             ProjectedLSTM(config, config.width if number == 0 else config.state_width)
             for number in range(config.num_layers)
         )
-        self.dropout = dropout
+        self.dropouts = dropouts
 
     def forward(
         self,
@@ -187,10 +180,15 @@ class LSTMStack(nn.Module):
             The output of every layer, (positions, state width) each, and the states after the
             last steps.
         """
+        drops = self.dropouts if self.training else Dropouts()
+        rows = steps.rows if drops.is_locked else None
         outputs: list[Tensor] = []
         last: list[LayerState] = []
         for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
-            read, after = layer(dropped(inputs, self.dropout * self.training, generator), steps, state)
+            assert isinstance(layer, ProjectedLSTM)
+            seen = dropped(inputs, drops.hidden if number else drops.inputs, generator, rows=rows)
+            recurrent_weight = dropped(layer.recurrent_weight, drops.recurrent, generator)
+            read, after = layer(seen, steps, state, recurrent_weight)
             inputs = inputs + read if number and self.config.has_residual else read
             outputs.append(inputs)
             last.append(after)

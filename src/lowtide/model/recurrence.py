@@ -44,6 +44,11 @@ class PackedSteps:
     keeps: Sequence[Tensor | None]
     """(rows at t, 1): 0 where the state is zero before step t, else 1; None if it is 1 everywhere."""
 
+    @property
+    def rows(self) -> Tensor:
+        """(positions,), on the CPU: in which row each position lies, the longest row first: its place in its step."""
+        return torch.cat([torch.arange(rows) for rows in (0, *self.rows_at)])
+
 
 @dataclass(frozen=True)
 class RecurrentWeights:

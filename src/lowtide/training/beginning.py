@@ -31,7 +31,7 @@ def begin(settings: Settings, text: TrainingText) -> Networks:
     state_width = settings.bilm.lstm.state_width
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        bilm = BiLM(settings.bilm)
+        bilm = BiLM(settings.bilm, dropouts=settings.dropouts_in_use)
         is_sparse = settings.num_samples is not None and not settings.is_tied
         softmax = Softmax(len(text.vocabulary), state_width, sparse=is_sparse)
         _begin_at_unigrams(softmax, text.vocabulary)

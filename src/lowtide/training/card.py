@@ -83,6 +83,7 @@ elmo.embed("...")  # a vector for every token
 | layers | {settings.bilm.lstm.num_layers + 1} of width {2 * settings.bilm.lstm.state_width} (layer 0 is before context) |
 | training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)} (forecast: {format_seconds(forecast_seconds)}), {settings.num_threads} threads, {settings.device}, {settings.dtype} |
 {begun}| state | {"carried from sentence to sentence within a document" if settings.documents else "zero at every sentence"} |
+| dropout | {settings.dropouts_in_use} |
 | best state | step {position.best_step:,} |
 | calibration | {calibrated} |
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from lowtide.amounts import format_bytes, format_seconds
 from lowtide.memory import FreeMemory, peak_memory
 from lowtide.messages import say
+from lowtide.model import Dropouts
 from lowtide.training.settings import Settings
 from lowtide.training.trainer import Trainer
 
@@ -33,6 +34,7 @@ class Forecast:
     """Of one pass."""
     budget_tokens: int
     epochs: float
+    dropouts: Dropouts
     tokens_per_second: float
     """As the probe ran, the looks at the held-out text not counted."""
     seconds: float
@@ -61,6 +63,7 @@ class Forecast:
                 passes=self.epochs,
                 budget=self.budget_tokens,
             ),
+            say("dropout     {dropouts}", dropouts=self.dropouts),
             say(
                 "time        {time} at {rate:,.0f} tokens a second",
                 time=format_seconds(self.seconds),
@@ -136,6 +139,7 @@ def make_forecast(settings: Settings, trainer: Trainer, measured: Probe, *, corp
         num_train_tokens=settings.num_train_tokens,
         budget_tokens=settings.budget_tokens,
         epochs=settings.epochs,
+        dropouts=settings.dropouts_in_use,
         tokens_per_second=measured.tokens_per_second,
         seconds=settings.budget_tokens / measured.tokens_per_second
         + measured.validation_seconds * (settings.num_validations + 2),

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from lowtide.embeddings.encoder import index_tensors
 from lowtide.embeddings.side_by_side import side_by_side
-from lowtide.model import BiLM, Candidates, Carry, Softmax
+from lowtide.model import BiLM, Candidates, Carry, Dropouts, Softmax
 from lowtide.model.cloze import ClozeHead
-from lowtide.model.lstm import dropped
+from lowtide.model.dropouts import dropped, dropped_whole
 from lowtide.model.recurrence import LayerState, first_rows
 from lowtide.model.softmax_gradients import softmax_gradients
 from lowtide.text.batches import NO_TARGET, TrainingBatch
@@ -68,6 +68,8 @@ class _Read:
     """(targets, state width)"""
     targets: Tensor
     """(targets,)"""
+    rows: Tensor
+    """(targets,), on the CPU: the row of the batch in which each stands."""
     after: list[LayerState]
 
 
@@ -95,7 +97,7 @@ def learn(
     """Leave the gradients of a batch in the parameters, where there are none yet.
 
     Args:
-        networks: in training, with dropout, if the config has one.
+        networks: in training, with their dropouts.
         batch: what is read, and what is to be predicted.
         candidates: of a sampled softmax; None: the full one.
         carry: the states to go on with; only its first rows, if there are fewer now.
@@ -104,31 +106,38 @@ def learn(
             is a part of another one.
     """
     bilm, softmax = networks.bilm, networks.softmax
-    vectors = bilm.token_network(torch.from_numpy(batch.batch.type_char_ids).to(softmax.weight.device))
-    generators = [torch.Generator(vectors.device).manual_seed(3 * seed + number) for number in range(3)]
-    rate = bilm.config.dropout if bilm.training else 0.0
+    device = softmax.weight.device
+    # one for each direction, and one for what they share
+    generators = [torch.Generator(device).manual_seed(3 * seed + number) for number in range(3)]
+    drops = bilm.dropouts if bilm.training else Dropouts()
+    all_vectors = bilm.token_network(torch.from_numpy(batch.batch.type_char_ids).to(device))
+    vectors = dropped_whole(all_vectors, drops.types, generators[2])
     # a GPU is kept busy by either of them alone
-    both = partial(side_by_side, with_gradients=True) if vectors.device.type == "cpu" else _one_after_another
+    both = partial(side_by_side, with_gradients=True) if device.type == "cpu" else _one_after_another
 
-    def predict(states: Tensor, targets: Tensor, generator: torch.Generator, share: float) -> _Predicted:
+    def predict(states: Tensor, targets: Tensor, rows: Tensor, generator: torch.Generator, share: float) -> _Predicted:
         leaf = states.detach().requires_grad_()
-        seen = dropped(leaf, rate, generator)
+        seen = dropped(leaf, drops.outputs, generator, rows=rows if drops.is_locked else None)
         found = softmax_gradients(softmax, seen.detach(), targets, candidates)
-        [d_states] = torch.autograd.grad(seen, [leaf], share * found.states) if rate else [share * found.states]
+        d_seen = share * found.states
+        [d_states] = torch.autograd.grad(seen, [leaf], d_seen) if drops.outputs else [d_seen]
         return _Predicted(found.nats, d_states, [share * found.weight, share * found.bias])
 
     def go(direction: int) -> tuple[_Read, _Predicted]:
         leaf = vectors.detach().requires_grad_()
-        read = _Read(leaf, *read_top(bilm, batch, direction, leaf, carry, generators[direction]))
-        return read, predict(read.top, read.targets, generators[direction], shares[direction] / 2)
+        top, targets, after = read_top(bilm, batch, direction, leaf, carry, generators[direction])
+        wanted = (batch.targets.forward, batch.targets.backward)[direction]
+        read = _Read(leaf, top, targets, torch.from_numpy(np.nonzero(wanted != NO_TARGET)[0]), after)
+        return read, predict(top, targets, read.rows, generators[direction], shares[direction] / 2)
 
     (ahead, of_ahead), (back, of_back) = both(partial(go, 0), partial(go, 1))
     predicted = [of_ahead, of_back]
     if networks.cloze is not None:
-        before, behind = (places.to(vectors.device) for places in _places_between(batch))
+        places = _places_between(batch)
+        before, behind = (of_direction.to(device) for of_direction in places)
         states = [ahead.top[before].detach().requires_grad_(), back.top[behind].detach().requires_grad_()]
         joined = networks.cloze(*states)
-        predicted.append(predict(joined, ahead.targets[before], generators[2], shares[2]))
+        predicted.append(predict(joined, ahead.targets[before], ahead.rows[places[0]], generators[2], shares[2]))
         joined.backward(predicted[2].d_states)
         for found, rows, state in zip((of_ahead, of_back), (before, behind), states, strict=True):
             assert state.grad is not None

@@ -13,11 +13,13 @@ import torch
 from lowtide.embeddings.device import pick_device
 from lowtide.errors import InputError, require
 from lowtide.files import folder_size
+from lowtide.model import Dropouts
 from lowtide.training import presets
 from lowtide.training.budget import Budget
 from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forecast, probe
 from lowtide.training.ranks import ALONE, Ranks
 from lowtide.training.reading import TextOptions, TrainingText
+from lowtide.training.regularisation import dropouts_for
 from lowtide.training.settings import Objective, Settings, TrainableTrunk, versions
 from lowtide.training.trainer import Trainer
 
@@ -47,6 +49,8 @@ class TrainOptions:
     """None: ``elmo``, or that of the model that the training begins with."""
     tensorboard: bool = False
     """Whether what the log says goes to TensorBoard, too."""
+    dropouts: Dropouts | None = None
+    """None: by the passes over the text."""
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -110,7 +114,7 @@ def plan(text: TrainingText, options: TrainOptions, work: Path, ranks: Ranks = A
             measured = probe(trainer, seconds=PROBE_SECONDS if seconds is None else min(PROBE_SECONDS, seconds / 10))
         measured = ranks.agree(measured)
         if seconds is not None:
-            settings = _within(settings, measured, seconds)
+            settings = _with_dropouts(_within(settings, measured, seconds), text, options)
         if settings.epochs >= 1 or seconds is None:
             break
     told = make_forecast(settings, trainer, measured, corpus_bytes=folder_size(text.prepared.folder))
@@ -137,10 +141,9 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
     _refuse_cloze(options.objective, documents=text.documents)
     is_tied = can_tie and (text.has_words if start is None else start.is_tied)
     is_sampled = len(text.vocabulary) >= SAMPLED_FROM * preset.num_samples
-    dropout = presets.dropout_for(budget / text.num_train_tokens)
-    return Settings(
+    settings = Settings(
         preset=preset_name,
-        bilm=dataclasses.replace(bilm, dropout=dropout),
+        bilm=bilm,
         budget_tokens=budget,
         rows=preset.rows,
         row_tokens=ROW_TOKENS,
@@ -159,6 +162,16 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         objective=options.objective,
         is_tied=is_tied if options.tied is None else options.tied,
     )
+    return _with_dropouts(settings, text, options)
+
+
+def _with_dropouts(settings: Settings, text: TrainingText, options: TrainOptions) -> Settings:
+    """What the user wants left out; else what suits the passes."""
+    if options.dropouts is not None:
+        return settings.with_dropouts(options.dropouts)
+    has_words = text.has_words and settings.is_tied
+    suited = dropouts_for(settings.epochs, num_tokens=settings.num_train_tokens, has_words=has_words)
+    return settings.with_dropouts(suited)
 
 
 def _within(settings: Settings, measured: Probe, seconds: float) -> Settings:
@@ -167,5 +180,4 @@ def _within(settings: Settings, measured: Probe, seconds: float) -> Settings:
     num_validations = int(min(settings.num_validations, max(FEWEST_VALIDATIONS, looks)))
     left = seconds - measured.validation_seconds * (num_validations + 2)
     budget = max(1, int(measured.tokens_per_second * max(left, seconds / 2)))
-    bilm = dataclasses.replace(settings.bilm, dropout=presets.dropout_for(budget / settings.num_train_tokens))
-    return dataclasses.replace(settings, budget_tokens=budget, num_validations=num_validations, bilm=bilm)
+    return dataclasses.replace(settings, budget_tokens=budget, num_validations=num_validations)

@@ -113,13 +113,6 @@ def default_min_count(num_tokens: int) -> int:
     return 2 if num_tokens < 10_000_000 else 3
 
 
-def dropout_for(epochs: float) -> float:
-    """Dropout by passes over the data: none is needed where nothing is read often enough to be learnt by heart."""
-    if epochs <= 2:
-        return 0.0
-    return 0.1 if epochs <= 10 else 0.2
-
-
 def bilm_config(
     preset: Preset, trunk: TrainableTrunk = "elmo", *, num_symbols: int | None, dropout: float = 0.0
 ) -> BiLMConfig:

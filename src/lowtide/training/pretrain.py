@@ -17,6 +17,7 @@ from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.language_model import unigram_perplexity
 from lowtide.errors import InputError
 from lowtide.files import read_json, write_json, write_text
+from lowtide.model import Dropouts
 from lowtide.text.corpus import Lines
 from lowtide.text.tokenize import TokenizerName
 from lowtide.training.budget import Budget
@@ -70,6 +71,7 @@ def pretrain(
     threads: int | None = None,
     seed: int = 0,
     learning_rate: float | None = None,
+    dropout: float | Dropouts | None = None,
     tensorboard: bool = False,
     resume: bool = False,
 ) -> Elmo:
@@ -115,6 +117,8 @@ def pretrain(
         threads: of the processor; None: as many as it has, but one for ``tiny``.
         seed: of everything random.
         learning_rate: the highest; None: the preset's. With ``resume``, a new one.
+        dropout: what is left out while training: one rate, or a `lowtide.model.Dropouts`; None: by the passes over the
+            text, more where ``inputs="words"`` reads a small text often (`lowtide.training.regularisation`).
         tensorboard: whether to write what the log says for TensorBoard, too, in ``out/tensorboard``.
         resume: go on with the training in ``out``, under the settings it began with.
 
@@ -141,8 +145,19 @@ def pretrain(
         lowercase=lowercase,
         start=Path(from_model) if from_model else None,
     )
-    budget = Budget(time, epochs, tokens)
-    options = TrainOptions(preset, budget, device, threads, seed, learning_rate, objective, tied, trunk, tensorboard)
+    options = TrainOptions(
+        preset=preset,
+        budget=Budget(time, epochs, tokens),
+        device=device,
+        threads=threads,
+        seed=seed,
+        learning_rate=learning_rate,
+        objective=objective,
+        tied=tied,
+        trunk=trunk,
+        tensorboard=tensorboard,
+        dropouts=Dropouts.plain(dropout) if isinstance(dropout, (int, float)) else dropout,
+    )
     return run(texts, Path(out), text_options, options, resume=resume)
 
 
@@ -273,6 +288,7 @@ def _warn_of_unused(text_options: TextOptions, options: TrainOptions, settings: 
         "trunk": (options.trunk, settings.trunk),
         "objective": (None if options.objective == "lm" else options.objective, settings.objective),
         "tied": (options.tied, settings.is_tied),
+        "dropout": (options.dropouts, settings.dropouts_in_use),
         "documents": (text_options.documents or None, settings.documents),
     }
     for name, (wanted, kept) in asked.items():

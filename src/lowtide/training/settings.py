@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import platform
 import warnings
@@ -15,7 +16,7 @@ import torch
 
 from lowtide import __version__
 from lowtide.errors import ConfigError
-from lowtide.model import BiLMConfig
+from lowtide.model import BiLMConfig, Dropouts
 
 Objective = Literal["lm", "lm+cloze"]
 TrainableTrunk = Literal["elmo", "lstm"]
@@ -53,6 +54,8 @@ class Settings:
     """Among which the rows of a batch are divided."""
     begun_with: str | None = None
     """The model that it began with: its name and its checksum; None: at random."""
+    dropouts: Dropouts | None = None
+    """Where there is more to it than the one rate of ``bilm``, which is 0 then; None: that rate."""
     documents: bool = False
     """Whether the state is carried from sentence to sentence within a document."""
     objective: Objective = "lm"
@@ -84,6 +87,17 @@ class Settings:
         for name in ("budget_tokens", "rows", "row_tokens", "num_threads", "num_validations"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+    @property
+    def dropouts_in_use(self) -> Dropouts:
+        """What is left out while this training goes on."""
+        return Dropouts.plain(self.bilm.dropout) if self.dropouts is None else self.dropouts
+
+    def with_dropouts(self, dropouts: Dropouts) -> Settings:
+        """The same with other dropouts; a plain rate is kept where it has always stood, with the sizes."""
+        rate = dropouts.plain_rate
+        bilm = dataclasses.replace(self.bilm, dropout=rate or 0.0)
+        return dataclasses.replace(self, bilm=bilm, dropouts=dropouts if rate is None else None)
 
     @property
     def epochs(self) -> float:
