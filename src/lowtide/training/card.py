@@ -44,6 +44,9 @@ def write_card(
     kind = "characters of every word" if settings.bilm.char_cnn else "symbols, one a type"
     train_tokens = counts.num_tokens - counts.num_held_out_tokens
     held_out = f"{counts.num_held_out_tokens:,}" if counts.num_held_out or perplexity is None else "a text of its own"
+    threads = f"{settings.num_threads} threads"
+    if settings.num_processes > 1:
+        threads = f"{settings.num_processes} processes of {threads}"
     curves = f"![loss]({LOSS})"
     measured = "No text was held out: the perplexity is not known."
     if perplexity is not None and unigram is not None:
@@ -81,7 +84,7 @@ elmo.embed("...")  # a vector for every token
 | vocabulary | {settings.vocabulary_size:,} types seen at least {settings.min_count} times; rarer ones are predicted as `<UNK>` |
 | input | {kind}; {num_truncated:,} types were longer than a row and cut |
 | layers | {settings.bilm.lstm.num_layers + 1} of width {2 * settings.bilm.lstm.state_width} (layer 0 is before context) |
-| training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)} (forecast: {format_seconds(forecast_seconds)}), {settings.num_threads} threads, {settings.device}, {settings.dtype} |
+| training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)} (forecast: {format_seconds(forecast_seconds)}), {threads}, {settings.device}, {settings.dtype} |
 {begun}| state | {"carried from sentence to sentence within a document" if settings.documents else "zero at every sentence"} |
 | dropout | {settings.dropouts_in_use} |
 | best state | step {position.best_step:,} |
