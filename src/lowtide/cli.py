@@ -123,6 +123,10 @@ def pretrain(
             "recurrent=0.3,locked.",
         ),
     ] = "auto",
+    optimizer: Annotated[
+        Literal["adamw", "muon"],
+        typer.Option(help="Of the matrices of the LSTMs: muon takes more time a step, and fewer steps."),
+    ] = "adamw",
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the log for TensorBoard, too: OUT/tensorboard.")
     ] = False,
@@ -165,6 +169,7 @@ def pretrain(
         trunk=trunk,
         tensorboard=tensorboard,
         dropouts=dropouts_said(dropout),
+        optimizer=optimizer,
     )
     if dry_run:
         told = forecast(texts, text_options, options)

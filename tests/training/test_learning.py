@@ -18,6 +18,7 @@ from lowtide.model.softmax_gradients import SoftmaxGradients, softmax_gradients
 from lowtide.text.batches import NO_TARGET, Batch, Targets, TrainingBatch, predict_neighbours
 from lowtide.training.learning import Networks, learn, num_targets
 from lowtide.training.optimisation import make_optimizers
+from lowtide.training.regularisation import dropouts_said
 
 TYPES = 12
 CPU = torch.device("cpu")
@@ -160,7 +161,7 @@ def test_every_rate_leaves_something_out(name: str) -> None:
     batch = batch_of(networks()[0])
     losses = [
         learn(Networks(*networks(dropouts=dropouts)), batch, candidates=None, carry=None, seed=1).nats
-        for dropouts in (Dropouts(), dataclasses.replace(Dropouts(), **{name: 0.5}))
+        for dropouts in (Dropouts(), dropouts_said(f"{name}=0.5"))
     ]
     assert losses[0] != losses[1]
 

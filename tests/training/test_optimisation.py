@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from lowtide.training.optimisation import (
     set_rate,
 )
 from lowtide.training.presets import bilm_config
+from lowtide.training.settings import OptimizerName
 from scenario import MINI
 
 
@@ -41,11 +44,13 @@ def test_clipping_agrees_with_pytorch_on_dense_gradients(sparse: bool, max_norm:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("name", ["adamw", "muon"])
 @pytest.mark.parametrize("sparse", [False, True])
-def test_restored_optimisers_go_on_as_the_first_ones(sparse: bool) -> None:
-    def step(bilm: BiLM, softmax: Softmax, optimizers: list[torch.optim.Optimizer]) -> None:
+def test_restored_optimisers_go_on_as_the_first_ones(sparse: bool, name: OptimizerName) -> None:
+    def step(bilm: BiLM, softmax: Softmax, optimizers: list[torch.optim.Optimizer], seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
         for parameter in bilm.parameters():
-            parameter.grad = torch.ones_like(parameter)
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
         rows = torch.nn.functional.embedding(torch.tensor([1, 2]), softmax.weight, sparse=sparse)
         (rows.sum() + softmax.bias.sum()).backward()
         for optimizer in optimizers:
@@ -56,16 +61,17 @@ def test_restored_optimisers_go_on_as_the_first_ones(sparse: bool) -> None:
         torch.manual_seed(0)
         bilm = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0))
         softmax = Softmax(10, 6, sparse=sparse)
-        return bilm, softmax, make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01)
+        networks = Networks(bilm, softmax)
+        return bilm, softmax, make_optimizers(networks, learning_rate=0.1, weight_decay=0.01, name=name)
 
     first = make()
-    step(*first)
+    step(*first, 1)
     second = make()
     second[0].load_state_dict(first[0].state_dict())
     second[1].load_state_dict(first[1].state_dict())
     restore_optimizers(second[2], {name: tensor.clone() for name, tensor in optimizer_tensors(first[2]).items()})
-    step(*first)
-    step(*second)
+    step(*first, 2)
+    step(*second, 2)
     for a, b in zip(
         [*first[0].parameters(), *first[1].parameters()],
         [*second[0].parameters(), *second[1].parameters()],
@@ -74,11 +80,17 @@ def test_restored_optimisers_go_on_as_the_first_ones(sparse: bool) -> None:
         assert torch.equal(a, b)
 
 
-def test_every_parameter_has_exactly_one_optimiser() -> None:
+def places(tensors: Iterable[torch.Tensor]) -> list[int]:
+    """Where every number lies; what lies in one place twice is there twice."""
+    return sorted(place for t in tensors for place in range(t.data_ptr(), t.data_ptr() + 4 * t.numel(), 4))
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_every_number_has_exactly_one_optimiser(name: OptimizerName) -> None:
     bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6, sparse=True)
-    optimizers = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01)
-    owned = [id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
-    assert sorted(owned) == sorted(id(p) for p in [*bilm.parameters(), *softmax.parameters()])
+    optimizers = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01, name=name)
+    owned = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    assert places(owned) == places([*bilm.parameters(), *softmax.parameters()])
 
 
 def test_biases_and_embeddings_do_not_decay() -> None:
@@ -90,8 +102,19 @@ def test_biases_and_embeddings_do_not_decay() -> None:
     assert id(bilm.forward_lstm.layers[0].input_weight) in decaying
 
 
-def test_a_rate_reaches_all_parameters() -> None:
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_rate_reaches_all_parameters(name: OptimizerName) -> None:
     bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6, sparse=True)
-    optimizers = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01)
+    optimizers = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01, name=name)
     set_rate(optimizers, 0.025)
     assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {0.025}
+
+
+def test_muon_has_the_matrices_of_the_lstms_gate_by_gate_and_nothing_else() -> None:
+    bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6)
+    _, muon = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01, name="muon")
+    shapes = [tuple(block.shape) for group in muon.param_groups for block in group["params"]]
+    cells, width = MINI.lstm.cell_width, MINI.lstm.width
+    assert sorted(shapes) == sorted(4 * ([(cells, width)] * 8 + [(width, cells)]))  # two layers, two directions
+    lstm = [p for stack in (bilm.forward_lstm, bilm.backward_lstm) for p in stack.parameters() if p.ndim == 2]
+    assert places(block for group in muon.param_groups for block in group["params"]) == places(lstm)

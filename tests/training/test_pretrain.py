@@ -464,6 +464,7 @@ def test_two_trainings_of_one_text_are_the_same(
 EVERYTHING = Dropouts(types=0.1, inputs=0.3, hidden=0.2, outputs=0.3, recurrent=0.4, is_locked=True)
 _REGULARISED: dict[str, dict[str, Any]] = {
     "words, tied, with the cloze objective": {"inputs": "words", "objective": "lm+cloze", "dropout": EVERYTHING},
+    "words, plain states, by Muon": {"inputs": "words", "trunk": "lstm", "optimizer": "muon", "dropout": EVERYTHING},
     "documents, plain states, characters": {"documents": True, "trunk": "lstm", "dropout": EVERYTHING},
 }
 
@@ -493,19 +494,25 @@ def test_a_training_that_leaves_everything_out_resumes_to_the_same_bits(
     card = (tmp_path / "whole" / "README.md").read_text(encoding="utf-8")
     assert f"| dropout | {EVERYTHING} |" in card
     config = load_model(tmp_path / "whole").config
+    assert config.training["optimizer"] == _REGULARISED[kind].get("optimizer", "adamw")
     assert config.training["dropouts"] == {**EVERYTHING.rates, "is_locked": True}
     assert config.bilm.dropout == 0
 
 
-def test_a_training_that_goes_on_keeps_its_dropouts(
+def test_a_training_that_goes_on_keeps_its_dropouts_and_its_optimiser(
     corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {"out": tmp_path / "m", "preset": "tiny", "tokens": 500, "min_count": 1}
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stopped"):
         patch.setattr(Trainer, "train", lambda self, watcher: (_ for _ in ()).throw(RuntimeError("stopped")))
         lowtide.pretrain([corpus], dropout=0.1, **options)
-    with pytest.warns(UserWarning, match=r"goes on with dropout 0\.1, as it began, not inputs=0\.3,locked"):
-        lowtide.pretrain([corpus], dropout=Dropouts(inputs=0.3, is_locked=True), resume=True, **options)
+    other = Dropouts(inputs=0.3, is_locked=True)
+    with pytest.warns(UserWarning) as warned:
+        lowtide.pretrain([corpus], dropout=other, optimizer="muon", resume=True, **options)
+    assert [str(warning.message) for warning in warned] == [
+        "this training goes on with dropout 0.1, as it began, not inputs=0.3,locked",
+        "this training goes on with optimizer adamw, as it began, not muon",
+    ]
     assert load_model(tmp_path / "m").config.bilm.dropout == 0.1
 
 
@@ -599,6 +606,7 @@ def test_a_model_of_words_is_trained_saved_and_opened(
         ({"tied": True}, "nothing to tie the softmax to"),
         ({"objective": "cloze"}, "unknown objective 'cloze', expected lm or lm\\+cloze"),
         ({"objective": "lm+cloze", "documents": True}, "the cloze objective reads sentences"),
+        ({"optimizer": "sgd"}, "unknown optimizer 'sgd', expected adamw or muon"),
         ({"lowercase": 2.0}, "share in lower case is 2.0"),
         ({"weights": [1, 1]}, "found 2 weights for 1 texts"),
         ({"weights": [0]}, "found weights .*expected more than 0"),

@@ -84,7 +84,7 @@ elmo.embed("...")  # a vector for every token
 | vocabulary | {settings.vocabulary_size:,} types seen at least {settings.min_count} times; rarer ones are predicted as `<UNK>` |
 | input | {kind}; {num_truncated:,} types were longer than a row and cut |
 | layers | {settings.bilm.lstm.num_layers + 1} of width {2 * settings.bilm.lstm.state_width} (layer 0 is before context) |
-| training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)} (forecast: {format_seconds(forecast_seconds)}), {threads}, {settings.device}, {settings.dtype} |
+| training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)} (forecast: {format_seconds(forecast_seconds)}), {threads}, {settings.device}, {settings.dtype}, {settings.optimizer} |
 {begun}| state | {"carried from sentence to sentence within a document" if settings.documents else "zero at every sentence"} |
 | dropout | {settings.dropouts_in_use} |
 | best state | step {position.best_step:,} |

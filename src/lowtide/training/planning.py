@@ -20,7 +20,7 @@ from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forec
 from lowtide.training.ranks import ALONE, Ranks
 from lowtide.training.reading import TextOptions, TrainingText
 from lowtide.training.regularisation import dropouts_for
-from lowtide.training.settings import Objective, Settings, TrainableTrunk, versions
+from lowtide.training.settings import Objective, OptimizerName, Settings, TrainableTrunk, versions
 from lowtide.training.trainer import Trainer
 
 ROW_TOKENS = 64
@@ -51,6 +51,8 @@ class TrainOptions:
     """Whether what the log says goes to TensorBoard, too."""
     dropouts: Dropouts | None = None
     """None: by the passes over the text."""
+    optimizer: OptimizerName = "adamw"
+    """Of the matrices of the LSTMs; AdamW for the rest."""
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -64,6 +66,8 @@ class TrainOptions:
             raise InputError(f"the seed is {self.seed}, expected 0 to {2**32 - 1}")
         if self.objective not in get_args(Objective):
             raise InputError(f"unknown objective {self.objective!r}, expected {' or '.join(get_args(Objective))}")
+        if self.optimizer not in get_args(OptimizerName):
+            raise InputError(f"unknown optimizer {self.optimizer!r}, expected {' or '.join(get_args(OptimizerName))}")
         if self.trunk is not None and self.trunk not in get_args(TrainableTrunk):
             raise InputError(f"unknown trunk {self.trunk!r}, expected {' or '.join(get_args(TrainableTrunk))}")
         if self.threads is not None and self.threads < 1:
@@ -160,6 +164,7 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         begun_with=None if start is None else f"{start.name}, checksum {start.checksum[:16]}",
         documents=text.documents,
         objective=options.objective,
+        optimizer=options.optimizer,
         is_tied=is_tied if options.tied is None else options.tied,
     )
     return _with_dropouts(settings, text, options)

@@ -28,7 +28,7 @@ from lowtide.training.log import LOG, draw_log
 from lowtide.training.planning import TrainOptions, plan, refuse_together
 from lowtide.training.ranks import Ranks, opened
 from lowtide.training.reading import Inputs, TextOptions, TrainingText, open_text, read_text
-from lowtide.training.settings import Objective, Settings, TrainableTrunk
+from lowtide.training.settings import Objective, OptimizerName, Settings, TrainableTrunk
 from lowtide.training.trainer import Trainer
 from lowtide.training.watching import tensorboard as write_tensorboard
 from lowtide.weights.native import CALIBRATION, CONFIG, NAME, VOCABULARY, read_config, save_model
@@ -72,6 +72,7 @@ def pretrain(
     seed: int = 0,
     learning_rate: float | None = None,
     dropout: float | Dropouts | None = None,
+    optimizer: OptimizerName = "adamw",
     tensorboard: bool = False,
     resume: bool = False,
 ) -> Elmo:
@@ -119,6 +120,7 @@ def pretrain(
         learning_rate: the highest; None: the preset's. With ``resume``, a new one.
         dropout: what is left out while training: one rate, or a `lowtide.model.Dropouts`; None: by the passes over the
             text, more where ``inputs="words"`` reads a small text often (`lowtide.training.regularisation`).
+        optimizer: ``muon`` takes more time a step and fewer steps: for the matrices of the LSTMs; AdamW for the rest.
         tensorboard: whether to write what the log says for TensorBoard, too, in ``out/tensorboard``.
         resume: go on with the training in ``out``, under the settings it began with.
 
@@ -157,6 +159,7 @@ def pretrain(
         trunk=trunk,
         tensorboard=tensorboard,
         dropouts=Dropouts.plain(dropout) if isinstance(dropout, (int, float)) else dropout,
+        optimizer=optimizer,
     )
     return run(texts, Path(out), text_options, options, resume=resume)
 
@@ -286,6 +289,7 @@ def _warn_of_unused(text_options: TextOptions, options: TrainOptions, settings: 
         "threads": (options.threads, settings.num_threads),
         "seed": (options.seed or None, settings.seed),
         "trunk": (options.trunk, settings.trunk),
+        "optimizer": (None if options.optimizer == "adamw" else options.optimizer, settings.optimizer),
         "objective": (None if options.objective == "lm" else options.objective, settings.objective),
         "tied": (options.tied, settings.is_tied),
         "dropout": (options.dropouts, settings.dropouts_in_use),

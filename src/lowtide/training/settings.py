@@ -20,6 +20,7 @@ from lowtide.model import BiLMConfig, Dropouts
 
 Objective = Literal["lm", "lm+cloze"]
 TrainableTrunk = Literal["elmo", "lstm"]
+OptimizerName = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Settings:
     averaged: float = 0.1
     """Share of the budget, at the end, of which the mean of the weights is tried as well: `lowtide.training.averaging`.
     0: none."""
+    optimizer: OptimizerName = "adamw"
+    """``muon``: for the matrices of the LSTMs, see `lowtide.training.muon`; AdamW for the rest."""
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
     dtype: str = "float32"

@@ -105,7 +105,10 @@ class Trainer:
             None if settings.num_samples is None else LogUniformSampler(len(self.vocabulary), settings.num_samples)
         )
         self._optimizers = make_optimizers(
-            self._networks, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+            self._networks,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            name=settings.optimizer,
         )
         learns = {name: tensor for name, tensor in self._named_tensors().items() if tensor.requires_grad}
         # where nothing is held out, nobody looks at it
