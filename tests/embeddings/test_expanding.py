@@ -128,7 +128,8 @@ def test_a_training_goes_on_with_the_vectors_of_new_words(known: StoredModel, wo
     assert start.is_tied
     assert start.bilm.symbols is not None and start.bilm.symbols.num_symbols == 7
     bilm, softmax = BiLM(start.bilm), Softmax(7, WIDTH)
-    drawn = bilm.token_network.embedding.weight.detach().clone()
+    assert bilm.type_vectors is not None
+    drawn = bilm.type_vectors.detach().clone()
     begin_at(tmp_path / "start.safetensors", bilm, softmax)
     table, given = bilm.type_vectors, expanded.bilm.type_vectors
     assert table is not None and given is not None

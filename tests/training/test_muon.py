@@ -31,7 +31,7 @@ def test_four_matrices_in_one_learn_as_four_by_themselves() -> None:
         ours.zero_grad()
         theirs.step()
         assert [p for p in (parameter,) if p.grad is not None] == []
-        assert torch.equal(parameter, torch.cat(alone))
+        assert torch.equal(parameter, torch.cat(tuple(alone)))
 
 
 def test_every_gate_moves_in_all_its_directions_however_large_its_gradient_is() -> None:
