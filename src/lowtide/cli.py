@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,13 +21,14 @@ from lowtide.arguments import (
     Lines,
     Model,
     PresetName,
+    Resume,
     Tokenized,
     TokenizerChoice,
     Ui,
     Weights,
     Written,
 )
-from lowtide.console import only_first_speaks, print_json, run, tell
+from lowtide.console import only_first_speaks, print_json, run, stopped, tell
 from lowtide.errors import InputError
 from lowtide.messages import say
 
@@ -117,7 +117,7 @@ def pretrain(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the log for TensorBoard, too: OUT/tensorboard.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+    resume: Resume = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
     as_json: AsJson = False,
     ui: Ui = "en",
@@ -167,7 +167,7 @@ def pretrain(
         if has_ended(out):
             tell("\n" + say("stopped; the training had ended, and the model is whole:  {out}", out=out))
             raise typer.Exit(130) from None
-        raise _stopped() from None
+        raise stopped() from None
     if as_json:
         print_json({"out": str(out)})
 
@@ -259,7 +259,7 @@ def embed(
         )
     except KeyboardInterrupt:
         if has_begun(out):
-            raise _stopped() from None
+            raise stopped() from None
         raise
     if count is not None:
         tell(say("{out}: {count:,} sentences", out=out, count=count))
@@ -498,14 +498,6 @@ def _load(
     return Elmo(read(model, weights=weights, tokenizer=tokenizer, language=language), device=device, dtype=dtype)
 
 
-def _stopped() -> typer.Exit:
-    """Say how to go on; what ends the command."""
-    again = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    command = f"lowtide {' '.join(map(_quoted, again))} --resume"
-    tell("\n" + say("stopped. Go on with:  {command}", command=command))
-    return typer.Exit(130)
-
-
 def _cut(sentence: str, is_tokenized: bool) -> str | list[str]:
     """Take a sentence as it is cut, if it is: Chinese with spaces between its words is."""
     from lowtide.text.tokenize import is_cut_by_spaces
@@ -514,9 +506,3 @@ def _cut(sentence: str, is_tokenized: bool) -> str | list[str]:
         tell(say("spaces stand between Chinese words: taken as cut already"))
         is_tokenized = True
     return sentence.split() if is_tokenized else sentence
-
-
-def _quoted(argument: str) -> str:
-    import shlex
-
-    return shlex.quote(argument)
