@@ -213,10 +213,11 @@ def test_what_a_killed_process_left_beside_a_file_is_removed_by_the_next_one(tmp
     path = tmp_path / "a[1].txt"
     subprocess.run([sys.executable, "-c", program, str(path)], check=False)
     assert names_in(tmp_path) != []
-    write_text(tmp_path / ".a1.txt.7.part", "of another file")
+    for name in (".a1.txt.7.part", ".a[1].txt.b.7.part"):
+        write_text(tmp_path / name, "of another file")
     with written_alone(path) as beside:
         beside.write_text("new", encoding="utf-8")
-    assert names_in(tmp_path) == [".a1.txt.7.part", "a[1].txt"]
+    assert names_in(tmp_path) == [".a1.txt.7.part", ".a[1].txt.b.7.part", "a[1].txt"]
     assert path.read_text(encoding="utf-8") == "new"
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_a_file_is_answered_as_it_was_learned_from(run: Command, saved_bytes: ti
 
 
 @pytest.fixture
-def interrupted(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def interrupted() -> Iterator[pytest.MonkeyPatch]:
     """Ctrl-C in the first step of the second epoch, until it is undone."""
     take, taken = fitting._step, list[int]()
 
@@ -115,8 +116,9 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
             raise KeyboardInterrupt
         return take(*arguments)
 
-    monkeypatch.setattr(fitting, "_step", pressed)
-    return monkeypatch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "_step", pressed)
+        yield patch
 
 
 def test_ctrl_c_says_how_to_go_on_and_so_it_goes(

@@ -11,6 +11,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -84,7 +85,8 @@ def written_alone(path: Path) -> Iterator[Path]:
             raise InputError(f"another process writes {path}: wait for it") from None
     try:
         for left in place.parent.glob(f".{glob.escape(place.name)}.*.part"):
-            remove(left)
+            if re.fullmatch(r"\d+", left.name[len(place.name) + 2 : -len(".part")]):  # else it is of another file
+                remove(left)
         with written_whole(path) as beside:
             yield beside
     finally:

@@ -25,7 +25,7 @@ State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Reached:
+class FitPosition:
     """How far a fit had come."""
 
     options: FitOptions
@@ -61,7 +61,7 @@ class FitCheckpoint:
         if best is not None and history.best_epoch < history.num_epochs:  # else the network is in it
             parts["best"] = best
         tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
-        save_checkpoint(self._path, Reached(self._options, history), tensors)
+        save_checkpoint(self._path, FitPosition(self._options, history), tensors)
 
     def restore(self) -> tuple[History, State | None]:
         """Put everything back as it was.
@@ -73,8 +73,8 @@ class FitCheckpoint:
             InputError: if the fit was begun with other options.
             ModelError: if the file is damaged, or from the fit of another network.
         """
-        reached, tensors = load_checkpoint(self._path, Reached)
-        require_same(to_json(reached.options), to_json(self._options), where=self._path)
+        position, tensors = load_checkpoint(self._path, FitPosition)
+        require_same(to_json(position.options), to_json(self._options), where=self._path)
         parts = parts_of(tensors)
         try:
             self._network.load_state_dict(parts["network"])
@@ -84,8 +84,7 @@ class FitCheckpoint:
             raise ModelError(
                 f"{self._path} does not fit this task: was it written by the fit of another one?"
             ) from None
-        history = reached.history
-        best = parts.get("best")
+        history, best = position.history, parts.get("best")
         if best is None and history.best_score is not None:
             best = copied(self._network)
         return history, best

@@ -9,12 +9,11 @@ from typing import Literal, get_args
 from lowtide.errors import ConfigError
 
 Kind = Literal["tagger", "classifier", "matcher"]
+"""Of a task."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SchemeChoice = Literal["auto", "none", "IOB1", "IOB2", "BIOES", "BMES", "BILOU"]
 Pooling = Literal["mean", "max", "both"]
 Objective = Literal["classify", "cosine", "contrastive"]
-
-
 MOST_WIDE, MOST_LAYERS = 4096, 32
 """The sizes of a head end here: the largest published model has a cell of 4096."""
 

@@ -20,7 +20,7 @@ from lowtide.model.recurrence import LayerState
 from lowtide.weights.native import save_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
-Reached = TypeVar("Reached")
+AnyPosition = TypeVar("AnyPosition")
 """A dataclass that says how far something has come."""
 
 
@@ -107,7 +107,7 @@ def restore_carry(tensors: dict[str, Tensor], device: torch.device) -> Carry | N
     return Carry(states("forward"), states("backward")) if tensors else None
 
 
-def load_checkpoint(path: Path, kind: type[Reached]) -> tuple[Reached, dict[str, Tensor]]:
+def load_checkpoint(path: Path, kind: type[AnyPosition]) -> tuple[AnyPosition, dict[str, Tensor]]:
     """Read a checkpoint.
 
     Args:
