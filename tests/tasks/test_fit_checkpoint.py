@@ -25,6 +25,7 @@ from lowtide.tasks import (
     TaggerOptions,
     fitting,
 )
+from lowtide.tasks.examples import LabelledText, Place
 from lowtide.tasks.fit_checkpoint import FitCheckpoint, copied
 from lowtide.tasks.history import History
 from lowtide.tasks.task import Task
@@ -52,7 +53,7 @@ def learn(kind: str, elmo: Elmo, options: FitOptions = FIT, checkpoint: Path | N
         examples: list[Any] = task._examples(SENTENCES, TAGS)
     elif kind == "classifier":
         task = Classifier([elmo, Rung()], ClassifierOptions(state_width=4), device="cpu")
-        examples = task._examples(SENTENCES, LABELS)
+        examples = [LabelledText(*pair, Place("list")) for pair in zip(SENTENCES, LABELS, strict=True)]
     else:
         task = Matcher(elmo, MatcherOptions(state_width=4, objective="contrastive", same_label="wet"), device="cpu")
         examples = task._examples(PAIRS, LABELS)

@@ -286,7 +286,7 @@ def test_another_kind_of_task_does_not_go_on(train: Path, stopped: Path, monkeyp
 
 
 def test_other_examples_do_not_go_on_but_may_have_moved(train: Path, whole: Path, stopped: Path) -> None:
-    moved = shutil.copy(train, stopped.parent / "moved.conll")
+    moved = Path(shutil.copy(train, stopped.parent / "moved.conll"))
     other = write_conll(stopped.parent / "other.conll", SENTENCES[1:], TAGS[1:])
     with pytest.raises(InputError, match=r"examples\.test \w{12}\.\.\. -> \w{12}\.\.\."):
         teach(train, stopped, resume=True, test=other)
