@@ -36,7 +36,7 @@ from lowtide.tasks import (
     Tagger,
     TaggerOptions,
 )
-from lowtide.tasks.fitting import MixState
+from lowtide.tasks.history import MixState
 from lowtide.tasks.reading import read_pairs, read_tagged, read_texts
 from lowtide.tasks.seeds import Spread
 

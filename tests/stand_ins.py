@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from lowtide.tasks.seeds import SeedReport
 
 WORDS = ("the", "tide", "bank", "river", "sat", "out")
 SENTENCES = [
@@ -75,3 +78,29 @@ def write_labelled(path: Path) -> Path:
     rows = [f"{label}\t{' '.join(words)}\n" for label, words in zip(LABELS, SENTENCES, strict=True)]
     path.write_text("".join(rows), encoding="utf-8")
     return path
+
+
+def teach(
+    train: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    seeds: Sequence[int] = (3, 4),
+    epochs: int = 4,
+    dropout: float = 0.5,
+    telling: int = 1,
+    test: Path | None = None,
+) -> SeedReport:
+    """A run over seeds, of three steps an epoch: those that are stopped, and those that go on."""
+    from lowtide.tasks import FitOptions, Tagger, TaggerOptions
+    from lowtide.tasks.seeds import Files, fit_seeds
+
+    rung, head = Rung(telling), TaggerOptions(state_width=4, char_filters=2, dropout=dropout)
+    return fit_seeds(
+        lambda: Tagger(rung, head, device="cpu"),
+        Files(train, train, test or train),
+        out,
+        seeds=seeds,
+        options=FitOptions(epochs=epochs, batch_size=2),
+        resume=resume,
+    )

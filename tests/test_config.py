@@ -1,13 +1,14 @@
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowtide.config import from_json, to_json
-from lowtide.errors import ConfigError
+from lowtide.config import from_json, require_same, to_json
+from lowtide.errors import ConfigError, InputError
 
 claim = settings(derandomize=True, deadline=None)
 
@@ -33,6 +34,8 @@ class Network:
     inner: Filter | None = None
     record: Any = None
     sizes: tuple[int, ...] = field(default_factory=tuple)
+    rates: list[float] = field(default_factory=list)
+    named: dict[str, Filter] = field(default_factory=dict)
 
 
 numbers = st.floats(allow_nan=False)
@@ -50,6 +53,8 @@ networks = st.builds(
     inner=st.none() | filters,
     record=st.none() | st.dictionaries(st.text(), st.integers()),
     sizes=st.lists(st.integers()).map(tuple),
+    rates=st.lists(numbers),
+    named=st.dictionaries(st.text(), filters),
 )
 NETWORK = Network("a", 2, 0.1, True, "lstm", (Filter(1, 32),), (1, "b"))
 
@@ -110,6 +115,10 @@ def test_an_unknown_key_without_a_near_one_is_refused_with_all_known_ones() -> N
         ({"span": ["a", "b"]}, "span: found 'a', expected int"),
         ({"sizes": 3}, "sizes: found 3, expected a list"),
         ({"sizes": [1, None]}, "sizes: found None, expected int"),
+        ({"rates": 0.1}, "rates: found 0.1, expected a list"),
+        ({"rates": ["a"]}, "rates: found 'a', expected float"),
+        ({"named": []}, "named: found [], expected dict"),
+        ({"named": {"a": 3}}, "named: a: found int, expected an object for Filter"),
         ({"clip": "3"}, "clip: found '3', expected float"),
         ({"inner": [1, 2]}, "inner: found list, expected an object for Filter"),
         ({"inner": {"width": 1}}, "inner: the key 'count' is missing"),
@@ -131,3 +140,25 @@ def test_what_is_no_object_is_refused(data: Any) -> None:
 def test_a_whole_number_will_do_for_a_float() -> None:
     dropout = from_json(Network, changed(dropout=1), where="config.json").dropout
     assert (dropout, type(dropout)) == (1.0, float)
+
+
+def test_what_was_begun_with_the_same_goes_on() -> None:
+    require_same({"a": 1, "b": {"c": [2]}}, {"a": 1, "b": {"c": [2]}}, where=Path("out"))
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, "b 2 -> 3"),
+        ({"a": 1}, {"a": 2, "b": 3}, "a 1 -> 2, b None -> 3"),
+        ({"a": {"b": {"c": 1, "d": 1}}}, {"a": {"b": {"c": 2, "d": 1}}}, "a.b.c 1 -> 2"),
+        ({"a": None}, {"a": {"b": 1}}, "a None -> {'b': 1}"),
+        ({"a": "0123456789abcdef" * 4}, {"a": ""}, "a 0123456789ab... -> "),
+        ([], {"a": 1}, "a None -> 1"),
+    ],
+)
+def test_what_differs_from_the_beginning_is_named(was: Any, now: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        require_same(was, now, where=Path("out"))
+    advice = "Go on as it was begun, or remove it to begin anew"
+    assert str(caught.value) == f"out was begun with something else: {told}. {advice}"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowtide.errors import MissingPathError, ModelError, WriteError
+from lowtide.errors import InputError, MissingPathError, ModelError, WriteError
 from lowtide.files import (
     explained,
     folder_size,
@@ -21,6 +21,7 @@ from lowtide.files import (
     sha256,
     write_json,
     write_text,
+    written_alone,
     written_whole,
 )
 
@@ -198,6 +199,43 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
 def test_a_line_feed_stays_a_line_feed_on_every_system(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "a\nb\n")
     assert (tmp_path / "a.txt").read_bytes() == b"a\nb\n"
+
+
+# -- alone ---------------------------------------------------------------------------------------
+
+
+def test_what_a_killed_process_left_beside_a_file_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from lowtide.files import written_alone\n"
+        "with written_alone(Path(sys.argv[1])) as beside:\n"
+        "    beside.write_text('half of the n'); os._exit(1)"
+    )
+    path = tmp_path / "a[1].txt"
+    subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert names_in(tmp_path) != []
+    for name in (".a1.txt.7.part", ".a[1].txt.b.7.part"):
+        write_text(tmp_path / name, "of another file")
+    with written_alone(path) as beside:
+        beside.write_text("new", encoding="utf-8")
+    assert names_in(tmp_path) == [".a1.txt.7.part", ".a[1].txt.b.7.part", "a[1].txt"]
+    assert path.read_text(encoding="utf-8") == "new"
+
+
+def test_two_processes_do_not_write_one_file_together(tmp_path: Path) -> None:
+    with written_alone(tmp_path / "a.txt") as beside:
+        beside.write_text("first", encoding="utf-8")
+        with (
+            pytest.raises(InputError, match=r"another process writes .*a\.txt: wait for it"),
+            written_alone(tmp_path / "a.txt"),
+        ):
+            pass
+    assert (names_in(tmp_path), (tmp_path / "a.txt").read_text(encoding="utf-8")) == (["a.txt"], "first")
+
+
+def test_a_device_is_written_to_alone_without_a_lock(full_device: Path) -> None:
+    with written_alone(full_device) as beside:
+        assert beside == full_device
+    assert names_in(full_device.parent) == ["full"]
 
 
 # -- folders -------------------------------------------------------------------------------------

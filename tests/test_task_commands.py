@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import inspect
 import json
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tiny
 from command import Command
 from lowtide import task_commands
-from lowtide.tasks import ClassifierOptions, FitOptions, MatcherOptions, TaggerOptions
+from lowtide.tasks import ClassifierOptions, FitOptions, MatcherOptions, TaggerOptions, fitting
 from lowtide.tasks.options import HeadOptions
 from stand_ins import write_conll, write_labelled
 
@@ -100,3 +103,78 @@ def test_a_file_is_answered_as_it_was_learned_from(run: Command, saved_bytes: ti
     assert run("predict", out, path, "--out", tmp_path / "answers.tsv", *how).code == 0
     answers = (tmp_path / "answers.tsv").read_text(encoding="utf-8").splitlines()
     assert [line.split("\t")[1] for line in answers] == ["the tide", "the bank"]
+
+
+@pytest.fixture
+def interrupted() -> Iterator[pytest.MonkeyPatch]:
+    """Ctrl-C in the first step of the second epoch, until it is undone."""
+    take, taken = fitting._step, list[int]()
+
+    def pressed(*arguments: Any) -> float:
+        taken.append(1)
+        if len(taken) == 2:
+            raise KeyboardInterrupt
+        return take(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "_step", pressed)
+        yield patch
+
+
+def test_ctrl_c_says_how_to_go_on_and_so_it_goes(
+    run: Command, saved_bytes: tiny.Saved, tmp_path: Path, interrupted: pytest.MonkeyPatch
+) -> None:
+    path, out = write_conll(tmp_path / "a file.conll"), tmp_path / "out"
+    ran = run("train", "tagger", saved_bytes.folder, path, "--valid", path, "--out", out, *QUICK)
+    *_, line = ran.err.splitlines()
+    assert ran.code == 130 and line.startswith("stopped. Go on with:  lowtide train tagger ")
+    interrupted.undo()
+    ran = run(*shlex.split(line.partition("  lowtide ")[2]))
+    assert ran.code == 0 and "going on after epoch 1" in ran.err, ran.err
+    assert (out / "config.json").is_file() and not (out / "work").exists()
+
+
+def test_ctrl_c_before_anything_has_begun_leaves_nothing(
+    run: Command, saved_bytes: tiny.Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lowtide.tasks.seeds.record_of", press)
+    path, out = write_conll(tmp_path / "t.conll"), tmp_path / "out"
+    ran = run("train", "tagger", saved_bytes.folder, path, "--out", out, *QUICK)
+    assert ran.code == 130 and "--resume" not in ran.err and not out.exists()
+
+
+def test_what_was_begun_with_something_else_is_refused_by_name(
+    run: Command, saved_bytes: tiny.Saved, tmp_path: Path, interrupted: pytest.MonkeyPatch
+) -> None:
+    path, out = write_conll(tmp_path / "t.conll"), tmp_path / "out"
+    command = ("train", "tagger", saved_bytes.folder, path, "--out", out, *QUICK)
+    assert run(*command).code == 130
+    interrupted.undo()
+    ran = run(*command, "--learning-rate", "0.5", "--resume")
+    assert ran.code == 2 and "was begun with something else: fit.learning_rate 0.002 -> 0.5." in ran.err, ran.err
+    ran = run("pretrain", path, "--out", out)
+    assert ran.code == 2 and "holds a training that has not ended" in ran.err, ran.err
+    assert run("pretrain", path, "--out", out, "--resume").code == 2
+    assert run(*command, "--resume").code == 0
+
+
+def test_a_pretraining_is_not_taken_for_a_task(run: Command, saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    path, out = write_conll(tmp_path / "t.conll"), tmp_path / "out"
+    (out / "work").mkdir(parents=True)
+    for name in ("config.json", "work/.lowtide", "work/checkpoint.safetensors"):
+        (out / name).write_text("{}", encoding="utf-8")
+    command = ("train", "tagger", saved_bytes.folder, path, "--out", out, *QUICK)
+    assert "holds a training that has not ended" in run(*command).err
+    assert "holds something already" in run(*command, "--resume").err
+    assert (out / "work" / "checkpoint.safetensors").is_file()
+
+
+@pytest.mark.parametrize("option", ["--state-width", "--characters"])
+def test_sizes_that_nobody_has_are_one_line(option: str, run: Command, saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    path, out = write_conll(tmp_path / "t.conll"), tmp_path / "out"
+    ran = run("train", "tagger", saved_bytes.folder, path, "--out", out, option, "1000000000")
+    assert ran.code == 2 and "is 1000000000, expected" in ran.err and len(ran.err.splitlines()) == 1
+    assert not out.exists()

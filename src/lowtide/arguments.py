@@ -37,6 +37,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Encoding = Annotated[str, typer.Option(help="Of the text files.")]
 Lines = Annotated[LinesChoice, typer.Option(help="What a line of the text is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")]
 Ui = Annotated[
     Language,
     typer.Option(envvar="LOWTIDE_UI", callback=_speak, is_eager=True, help="The language of messages and pages."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,6 +21,7 @@ from lowtide.arguments import (
     Lines,
     Model,
     PresetName,
+    Resume,
     Stored,
     Tokenized,
     TokenizerChoice,
@@ -29,7 +29,7 @@ from lowtide.arguments import (
     Weights,
     Written,
 )
-from lowtide.console import only_first_speaks, print_json, run, tell
+from lowtide.console import only_first_speaks, print_json, run, stopped, tell
 from lowtide.errors import InputError
 from lowtide.messages import say
 
@@ -130,7 +130,7 @@ def pretrain(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the log for TensorBoard, too: OUT/tensorboard.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+    resume: Resume = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
     as_json: AsJson = False,
     ui: Ui = "en",
@@ -183,7 +183,7 @@ def pretrain(
         if has_ended(out):
             tell("\n" + say("stopped; the training had ended, and the model is whole:  {out}", out=out))
             raise typer.Exit(130) from None
-        raise _stopped() from None
+        raise stopped() from None
     if as_json:
         print_json({"out": str(out)})
 
@@ -275,7 +275,7 @@ def embed(
         )
     except KeyboardInterrupt:
         if has_begun(out):
-            raise _stopped() from None
+            raise stopped() from None
         raise
     if count is not None:
         tell(say("{out}: {count:,} sentences", out=out, count=count))
@@ -538,14 +538,6 @@ def _load(
     return Elmo(read(model, weights=weights, tokenizer=tokenizer, language=language), device=device, dtype=dtype)
 
 
-def _stopped() -> typer.Exit:
-    """Say how to go on; what ends the command."""
-    again = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    command = f"lowtide {' '.join(map(_quoted, again))} --resume"
-    tell("\n" + say("stopped. Go on with:  {command}", command=command))
-    return typer.Exit(130)
-
-
 def _cut(sentence: str, is_tokenized: bool) -> str | list[str]:
     """Take a sentence as it is cut, if it is: Chinese with spaces between its words is."""
     from lowtide.text.tokenize import is_cut_by_spaces
@@ -554,9 +546,3 @@ def _cut(sentence: str, is_tokenized: bool) -> str | list[str]:
         tell(say("spaces stand between Chinese words: taken as cut already"))
         is_tokenized = True
     return sentence.split() if is_tokenized else sentence
-
-
-def _quoted(argument: str) -> str:
-    import shlex
-
-    return shlex.quote(argument)

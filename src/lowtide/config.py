@@ -1,15 +1,22 @@
-"""Frozen dataclasses to JSON and back; an unknown key is refused with the nearest known one."""
+"""Frozen dataclasses to JSON and back; an unknown key is refused with the nearest known one.
+
+What something was begun with is compared here, too, with what it is to go on with.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import types
 import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
-from lowtide.errors import ConfigError, nearest
+from lowtide.errors import ConfigError, InputError, nearest
 
 Config = TypeVar("Config")
+_MOST_SHOWN = 60
+"""Letters of a value that differs."""
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -24,6 +31,8 @@ def _plain(value: Any) -> Any:
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     return value
 
 
@@ -68,10 +77,12 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in options:
             return None
         return _typed(next(option for option in options if option is not type(None)), value, where)
-    if origin is tuple:
+    if origin in (tuple, list):
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where}: found {value!r}, expected a list")
         hints = typing.get_args(hint)
+        if origin is list:
+            return [_typed(hints[0], item, where) for item in value]
         if hints[-1] is Ellipsis:
             return tuple(_typed(hints[0], item, where) for item in value)
         if len(hints) != len(value):
@@ -87,6 +98,40 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return from_json(hint, value, where=where)  # type: ignore[arg-type]  # checked above
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if hint is Any or (isinstance(value, hint) and not (isinstance(value, bool) and hint is int)):
+    if origin is dict and isinstance(value, dict):
+        return {key: _typed(typing.get_args(hint)[1], item, f"{where}: {key}") for key, item in value.items()}
+    if hint is Any or (isinstance(value, origin or hint) and not (isinstance(value, bool) and hint is int)):
         return value
     raise ConfigError(f"{where}: found {value!r}, expected {getattr(hint, '__name__', hint)}")
+
+
+def require_same(was: Any, now: Mapping[str, Any], *, where: Path) -> None:
+    """Refuse to go on with what was begun otherwise.
+
+    Args:
+        was: what was written down at the beginning, as JSON has it.
+        now: the same of whoever goes on.
+        where: what was begun.
+
+    Raises:
+        InputError: if anything differs, with its name, what it was and what it is now.
+    """
+    told = ", ".join(_differences(was if isinstance(was, dict) else {}, now))
+    if told:
+        raise InputError(
+            f"{where} was begun with something else: {told}. Go on as it was begun, or remove it to begin anew"
+        )
+
+
+def _differences(was: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    for name in sorted(was.keys() | now.keys()):
+        before, after = was.get(name), now.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _differences(before, after, f"{within}{name}.")
+        elif before != after:
+            yield f"{within}{name} {_shown(before)} -> {_shown(after)}"
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:12]}..."

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import shlex
 import signal
 import sys
 import warnings
@@ -79,6 +80,14 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 def tell(line: str) -> None:
     """Say something that is no answer: on stderr."""
     print(line, file=sys.stderr)
+
+
+def stopped() -> SystemExit:
+    """Say how to go on with what Ctrl-C has stopped; what ends the command."""
+    again = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    command = f"lowtide {' '.join(map(shlex.quote, again))} --resume"
+    tell("\n" + say("stopped. Go on with:  {command}", command=command))
+    return SystemExit(130)
 
 
 def only_first_speaks() -> None:

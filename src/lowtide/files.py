@@ -7,9 +7,11 @@ and a stop at any moment leaves the old one.
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -17,7 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lowtide.errors import MissingPathError, ModelError, WriteError
+from filelock import FileLock, Timeout
+
+from lowtide.errors import InputError, MissingPathError, ModelError, WriteError
 
 
 @contextmanager
@@ -32,8 +36,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         WriteError: if the place cannot be written (a full disk, a parent that is a file, no rights).
     """
     with explained(path):
-        place = path.resolve() if path.is_symlink() else path
-        if path.exists() and not path.is_file() and not path.is_dir():
+        place = _place(path)
+        if place is None:
             yield path
             return
         make_folder(place.parent)
@@ -51,6 +55,45 @@ def written_whole(path: Path) -> Iterator[Path]:
                 beside.replace(place)
         finally:
             remove(beside)
+
+
+def _place(path: Path) -> Path | None:
+    """What is replaced when ``path`` is written; None if it is written straight."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return None
+    return path.resolve() if path.is_symlink() else path
+
+
+@contextmanager
+def written_alone(path: Path) -> Iterator[Path]:
+    """As `written_whole`, but no other process writes there meanwhile, and what killed ones have left is removed.
+
+    Raises:
+        InputError: if another process does.
+        WriteError: as `written_whole`.
+    """
+    place = _place(path)
+    if place is None:
+        yield path
+        return
+    lock = FileLock(place.with_name(f".{place.name}.lock"))
+    with explained(path):
+        make_folder(place.parent)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise InputError(f"another process writes {path}: wait for it") from None
+    try:
+        for left in place.parent.glob(f".{glob.escape(place.name)}.*.part"):
+            if re.fullmatch(r"\d+", left.name[len(place.name) + 2 : -len(".part")]):  # else it is of another file
+                remove(left)
+        with written_whole(path) as beside:
+            yield beside
+    finally:
+        if os.name == "nt":  # where a file that is open cannot be removed
+            lock.release()
+        remove(Path(lock.lock_file))
+        lock.release()
 
 
 def _replace_folder(place: Path, new: Path) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from lowtide.arguments import AsJson, Device, Encoding, Ui
-from lowtide.console import print_json, tell
+from lowtide.arguments import AsJson, Device, Encoding, Resume, Ui
+from lowtide.console import print_json, stopped, tell
 from lowtide.errors import InputError
 from lowtide.messages import say
 
@@ -19,17 +19,15 @@ if TYPE_CHECKING:
     from lowtide.tasks.reports import Evaluation
     from lowtide.tasks.task import Task
 
-TASKS = ("tagger", "classifier", "matcher")
-
 
 class _TaskGroup(TyperGroup):
     """Whoever says `train` and means `pretrain` is told so."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and not args[0].startswith("-") and args[0] not in TASKS:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
             raise InputError(
-                f"`train` teaches a task: lowtide train {'|'.join(TASKS)} MODEL TRAIN --out DIR. For a language model "
-                f"from raw text: lowtide pretrain {args[0]} --out DIR"
+                f"`train` teaches a task: lowtide train {'|'.join(self.commands)} MODEL TRAIN --out DIR. For a "
+                f"language model from raw text: lowtide pretrain {args[0]} --out DIR"
             )
         return super().resolve_command(ctx, args)
 
@@ -99,6 +97,7 @@ def tagger(
     seeds: Seeds = 1,
     seed: Seed = 0,
     fine_tune: FineTune = False,
+    resume: Resume = False,
     encoding: Encoding = "utf-8",
     device: Device = "auto",
     show_text: ShowText = False,
@@ -129,6 +128,7 @@ def tagger(
         device=device,
         show_text=show_text,
         as_json=as_json,
+        resume=resume,
     )
 
 
@@ -157,6 +157,7 @@ def classifier(
     seeds: Seeds = 1,
     seed: Seed = 0,
     fine_tune: FineTune = False,
+    resume: Resume = False,
     encoding: Encoding = "utf-8",
     device: Device = "auto",
     show_text: ShowText = False,
@@ -185,6 +186,7 @@ def classifier(
         device=device,
         show_text=show_text,
         as_json=as_json,
+        resume=resume,
     )
 
 
@@ -219,6 +221,7 @@ def matcher(
     seeds: Seeds = 1,
     seed: Seed = 0,
     fine_tune: FineTune = False,
+    resume: Resume = False,
     encoding: Encoding = "utf-8",
     device: Device = "auto",
     show_text: ShowText = False,
@@ -250,6 +253,7 @@ def matcher(
         device=device,
         show_text=show_text,
         as_json=as_json,
+        resume=resume,
     )
 
 
@@ -316,11 +320,13 @@ def _teach(
     device: str,
     show_text: bool,
     as_json: bool,
+    resume: bool,
 ) -> None:
     """Learn with every seed, and tell what came of it."""
     from lowtide.embeddings.loading import load_any
     from lowtide.tasks.reports import show_example
     from lowtide.tasks.seeds import Files, fit_seeds
+    from lowtide.training.folder import TASK, is_under_way
 
     if out is None:
         raise InputError("where should the task go? Name a folder with --out DIR")
@@ -333,14 +339,20 @@ def _teach(
             if show_text:
                 print("\n".join(show_example(example, answer) for example, answer in task.worst))
 
-    report = fit_seeds(
-        lambda: make(embeddings),
-        Files(*files),
-        out,
-        seeds=range(first, first + count),
-        options=options,
-        reading=reading,
-        told=told,
-    )
+    try:
+        report = fit_seeds(
+            lambda: make(embeddings),
+            Files(*files),
+            out,
+            seeds=range(first, first + count),
+            options=options,
+            reading=reading,
+            told=told,
+            resume=resume,
+        )
+    except KeyboardInterrupt:
+        if is_under_way(out, TASK):
+            raise stopped() from None
+        raise
     print_json(report.as_json()) if as_json else print("\n".join(report.lines()))
     tell(say("{out}: learned", out=out))

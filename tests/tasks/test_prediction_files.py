@@ -81,6 +81,13 @@ def test_answers_appear_whole_or_not_at_all(tagger: Tagger, tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["t.txt"]
 
 
+def test_what_a_killed_process_has_left_does_not_stay(tagger: Tagger, tmp_path: Path) -> None:
+    source = write(tmp_path / "t.txt", "the tide\n")
+    write(tmp_path / ".out.conll.12345.part", "the\tB")
+    predict_file(tagger, source, tmp_path / "out.conll")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.conll", "t.txt"]
+
+
 def test_answers_are_not_compressed(tagger: Tagger, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"not compressed: leave \.gz out"):
         predict_file(tagger, tmp_path / "t.txt", tmp_path / "out.conll.gz")

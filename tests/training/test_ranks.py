@@ -20,7 +20,7 @@ import torch
 import lowtide
 from lowtide.errors import InputError
 from lowtide.training.budget import Budget
-from lowtide.training.checkpoint import CHECKPOINT, load_checkpoint
+from lowtide.training.checkpoint import CHECKPOINT, Position, load_checkpoint
 from lowtide.training.folder import work_of
 from lowtide.training.planning import TrainOptions, settle
 from lowtide.training.presets import PRESETS
@@ -119,7 +119,7 @@ def assert_like(found: Sequence[dict[str, float]], expected: Sequence[dict[str, 
 
 def assert_same_states(found: Path, expected: Path) -> None:
     """Two stopped trainings carry the same states on, row by row."""
-    mine, theirs = (load_checkpoint(work_of(out) / CHECKPOINT)[1] for out in (found, expected))
+    mine, theirs = (load_checkpoint(work_of(out) / CHECKPOINT, Position)[1] for out in (found, expected))
     carried = [name for name in theirs if name.startswith("carry.")]
     assert carried
     for name in carried:

@@ -25,6 +25,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lowtide.config import require_same
 from lowtide.embeddings.blocks import Block, copy_block, read_block, write_block
 from lowtide.embeddings.outputs.base import EmbeddedSentence, VectorWriter
 from lowtide.errors import InputError
@@ -131,13 +132,7 @@ class Parts:
             raise InputError(
                 f"{self.out} was begun and is not whole yet: go on with --resume, or remove {self.folder} to begin anew"
             )
-        was = read_json(path)
-        if was != manifest:
-            told = ", ".join(_differences(was, manifest))
-            raise InputError(
-                f"{self.folder} was begun with something else: {told}. Go on as it was begun, or remove it to begin "
-                "anew"
-            )
+        require_same(read_json(path), manifest, where=self.folder)
         if not self._others_work():
             for half in self.folder.glob(".*.part"):  # what a killed process has left
                 remove(half)
@@ -272,17 +267,3 @@ def _is_held(lock_file: Path) -> bool:
         return True
     lock.release()
     return False
-
-
-def _differences(was: Any, now: Mapping[str, Any]) -> Iterator[str]:
-    if not isinstance(was, dict):
-        yield _MANIFEST
-        return
-    for name in sorted(was.keys() | now.keys()):
-        if was.get(name) != now.get(name):
-            yield f"{name} {_short(was.get(name))} -> {_short(now.get(name))}"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:12]}..."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lowtide.amounts import format_seconds
-from lowtide.tasks.fitting import MixState
+from lowtide.tasks.history import MixState
 
 if TYPE_CHECKING:
     from lowtide.tasks.task import Task

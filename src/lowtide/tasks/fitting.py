@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,9 @@ from torch.optim import Adam
 
 from lowtide.errors import TrainingError
 from lowtide.model import LayerMix
-from lowtide.progress import progress
+from lowtide.progress import Progress, progress
+from lowtide.tasks.fit_checkpoint import FitCheckpoint, copied
+from lowtide.tasks.history import History, MixState
 from lowtide.tasks.options import FitOptions
 from lowtide.training.optimisation import clip_gradients
 
@@ -32,42 +34,6 @@ LOOKS_PER_EPOCH = 10
 """How often the alphas are written down."""
 _BATCHES_SORTED = 50
 """So many batches of sentences are sorted by length together."""
-
-
-@dataclass(frozen=True)
-class MixState:
-    """The scalars of a mix at some moment."""
-
-    gamma: float
-    weights: list[float]
-    """The alphas, softmax(s): one a layer, layer 0 first, their sum is 1."""
-
-    @classmethod
-    def of(cls, mix: LayerMix) -> MixState:
-        """As they are now."""
-        return cls(float(mix.gamma.detach()), mix.weights.detach().tolist())
-
-
-@dataclass
-class History:
-    """How a fit went; what the log holds."""
-
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    """In the order of time: ``epoch`` (of passes, with its fraction), ``loss``, the mixes, and after an epoch
-    ``valid``."""
-    best_epoch: int = 0
-    best_score: float | None = None
-    num_epochs: int = 0
-    seconds: float = 0.0
-
-    def alphas(self) -> dict[str, list[tuple[float, float]]]:
-        """(epoch, weight) of every layer over time, by the name of its mix and its number."""
-        lines: dict[str, list[tuple[float, float]]] = {}
-        for entry in self.entries:
-            for name, mix in entry.get("mixes", {}).items():
-                for layer, weight in enumerate(mix["weights"]):
-                    lines.setdefault(f"{name} {layer}", []).append((entry["epoch"], weight))
-        return lines
 
 
 class Problem(ABC):
@@ -120,50 +86,78 @@ def batches(lengths: Sequence[int], size: int, seed: Sequence[int]) -> list[list
     return [found[place] for place in generator.permutation(len(found))]
 
 
-def fit(problem: Problem, options: FitOptions) -> History:
+def fit(problem: Problem, options: FitOptions, checkpoint: Path | None = None) -> History:
     """Fit a network; in the end it is as it was when it scored best.
 
+    Args:
+        problem: what is fitted.
+        options: how.
+        checkpoint: a file to lay the fit down in after every epoch. If it is there, the fit goes on from it, and ends,
+            on the same processor, with the very numbers of one that was never stopped.
+
     Raises:
+        InputError: if the checkpoint is that of a fit with other options.
+        ModelError: if it is damaged, or that of another task.
         TrainingError: if the loss is no number any more.
     """
-    started = time.monotonic()
     optimizer = _optimizer(problem, options)
-    history = History()
-    best: dict[str, Tensor] | None = None
-    num_batches = math.ceil(len(problem.lengths) / options.batch_size)
+    history, best = History(), None
+    laid_down = None if checkpoint is None else FitCheckpoint(checkpoint, options, problem.network, optimizer)
+    if laid_down is not None and checkpoint is not None and checkpoint.exists():
+        history, best = laid_down.restore()
+        log.info("going on after epoch %s", str(history.num_epochs))
+    started = time.monotonic() - history.seconds
     with progress("learning", total=options.epochs * len(problem.lengths), unit="examples") as bar:
-        for epoch in range(options.epochs):
-            problem.begin_epoch(epoch)
-            problem.network.train()
-            losses: list[float] = []
-            for number, batch in enumerate(batches(problem.lengths, options.batch_size, (options.seed, epoch))):
-                _set_rate(optimizer, (epoch + number / num_batches) / options.epochs)
-                losses.append(_step(problem, optimizer, batch, options))
-                bar.advance(len(batch), note=f"loss {losses[-1]:.3f}  {_shown(problem.mixes())}")
-                if (number + 1) * LOOKS_PER_EPOCH // num_batches > number * LOOKS_PER_EPOCH // num_batches:
-                    _look(history, problem, epoch + (number + 1) / num_batches, losses)
+        bar.advance(history.num_epochs * len(problem.lengths))  # what an earlier run has learned
+        while not _is_over(history, options):
+            losses = _learn_epoch(problem, optimizer, options, history, bar)
             score = _measured(problem)
-            history.num_epochs = epoch + 1
-            history.entries[-1].update(valid=score, seconds=round(time.monotonic() - started, 1))
-            if score is not None:
-                log.info(
-                    "epoch %s  loss %.3f  valid %.4f  %s",
-                    str(epoch + 1),
-                    sum(losses) / len(losses),
-                    score,
-                    _shown(problem.mixes()),
-                )
+            history.num_epochs += 1
+            history.seconds = time.monotonic() - started
+            history.entries[-1].update(valid=score, seconds=round(history.seconds, 1))
             if score is None or history.best_score is None or score > history.best_score:
-                history.best_score, history.best_epoch = score, epoch + 1
-                if score is not None:
-                    best = {name: tensor.detach().clone() for name, tensor in problem.network.state_dict().items()}
-            if epoch + 1 - history.best_epoch >= options.patience:
-                break
+                history.best_score, history.best_epoch = score, history.num_epochs
+                best = None if score is None else copied(problem.network)
+            _tell(history, problem, losses, score)
+            if laid_down is not None:
+                laid_down.save(history, best)
     if best is not None:
         problem.network.load_state_dict(best)
     problem.network.eval()
     history.seconds = time.monotonic() - started
     return history
+
+
+def _is_over(history: History, options: FitOptions) -> bool:
+    return history.num_epochs == options.epochs or history.num_epochs - history.best_epoch >= options.patience
+
+
+def _learn_epoch(
+    problem: Problem, optimizer: Adam, options: FitOptions, history: History, bar: Progress
+) -> list[float]:
+    """Go once through all examples; returns the loss of every batch."""
+    epoch, num_batches = history.num_epochs, math.ceil(len(problem.lengths) / options.batch_size)
+    problem.begin_epoch(epoch)
+    problem.network.train()
+    losses: list[float] = []
+    for number, batch in enumerate(batches(problem.lengths, options.batch_size, (options.seed, epoch))):
+        _set_rate(optimizer, (epoch + number / num_batches) / options.epochs)
+        losses.append(_step(problem, optimizer, batch, options))
+        bar.advance(len(batch), note=f"loss {losses[-1]:.3f}  {_shown(problem.mixes())}")
+        if (number + 1) * LOOKS_PER_EPOCH // num_batches > number * LOOKS_PER_EPOCH // num_batches:
+            _look(history, problem, epoch + (number + 1) / num_batches, losses)
+    return losses
+
+
+def _tell(history: History, problem: Problem, losses: Sequence[float], score: float | None) -> None:
+    if score is not None:
+        log.info(
+            "epoch %s  loss %.3f  valid %.4f  %s",
+            str(history.num_epochs),
+            sum(losses) / len(losses),
+            score,
+            _shown(problem.mixes()),
+        )
 
 
 def _optimizer(problem: Problem, options: FitOptions) -> Adam:

@@ -13,16 +13,23 @@ from lowtide.errors import ConfigError, InputError, LowtideError, MissingPathErr
 from lowtide.files import read_json
 from lowtide.tasks.classifier import Classifier
 from lowtide.tasks.matcher import Matcher
-from lowtide.tasks.options import ClassifierOptions, FitOptions, HeadOptions, MatcherOptions, TaggerOptions
+from lowtide.tasks.options import (
+    KINDS,
+    ClassifierOptions,
+    FitOptions,
+    HeadOptions,
+    Kind,
+    MatcherOptions,
+    TaggerOptions,
+)
 from lowtide.tasks.saving import FORMAT_VERSION, HEAD, EmbeddingRecord, TaskConfig
 from lowtide.tasks.tagger import Tagger
 from lowtide.tasks.task import Task
 from lowtide.weights.native import CONFIG, load_tensors
 
-KINDS: dict[str, tuple[type[Task[Any, Any]], type[HeadOptions]]] = {
-    "tagger": (Tagger, TaggerOptions),
-    "classifier": (Classifier, ClassifierOptions),
-    "matcher": (Matcher, MatcherOptions),
+_OPENED: dict[Kind, tuple[type[Task[Any, Any]], type[HeadOptions]]] = {
+    task.kind: (task, options)
+    for task, options in ((Tagger, TaggerOptions), (Classifier, ClassifierOptions), (Matcher, MatcherOptions))
 }
 """The ``kind`` of a task, what it is, and the options of its head."""
 
@@ -57,7 +64,7 @@ def load(
                 f"{folder} was learned on an embedding with the checksum {record.checksum[:12]}, embedding {number} "
                 f"has {embedding.checksum[:12]}: give the one it was learned on (embeddings=, --embedding)"
             )
-    kind, options = KINDS[config.kind]
+    kind, options = _OPENED[config.kind]
     task = kind(opened, from_json(options, config.head, where=f"{folder / CONFIG}: head"), device=device)
     task.fit_options = from_json(FitOptions, config.fit, where=f"{folder / CONFIG}: fit")
     task.labels, task.num_train = list(config.labels), config.num_train

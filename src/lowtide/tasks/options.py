@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from lowtide.errors import ConfigError
 
+Kind = Literal["tagger", "classifier", "matcher"]
+"""Of a task."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
 SchemeChoice = Literal["auto", "none", "IOB1", "IOB2", "BIOES", "BMES", "BILOU"]
 Pooling = Literal["mean", "max", "both"]
 Objective = Literal["classify", "cosine", "contrastive"]
+MOST_WIDE, MOST_LAYERS = 4096, 32
+"""The sizes of a head end here: the largest published model has a cell of 4096."""
 
 
 def _require(is_good: bool, name: str, found: object, expected: str) -> None:
@@ -62,9 +67,13 @@ class HeadOptions:
         Raises:
             ConfigError: if a number is out of range.
         """
-        for name in ("state_width", "num_reader_layers"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        _require(self.char_filters >= 0, "char_filters", self.char_filters, "0 or more")
+        for name, least, most in (
+            ("state_width", 1, MOST_WIDE),
+            ("num_reader_layers", 1, MOST_LAYERS),
+            ("char_filters", 0, MOST_WIDE),
+        ):
+            found = getattr(self, name)
+            _require(least <= found <= most, name, found, f"{least} to {most:,}")
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "0 or more, and less than 1")
 
 

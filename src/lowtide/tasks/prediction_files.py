@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lowtide.errors import InputError
-from lowtide.files import written_whole
+from lowtide.files import written_alone
 from lowtide.progress import progress
 from lowtide.tasks.classifier import Classifier
 from lowtide.tasks.matcher import Matcher
@@ -41,14 +41,15 @@ def predict_file(
         How many were answered.
 
     Raises:
-        InputError: if the file cannot be read, with its line; or the ending of ``out`` names no format.
+        InputError: if the file cannot be read, with its line; the ending of ``out`` names no format, or another process
+            writes it.
         WriteError: if it cannot be written.
     """
     source, out = Path(source), Path(out)
     write = _writer(task, out)
     count = 0
     with (
-        written_whole(out) as beside,
+        written_alone(out) as beside,
         beside.open("w", encoding="utf-8", newline="") as file,
         progress("predicting", total=None, unit="sentences") as bar,
     ):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lowtide.config import to_json
 from lowtide.embeddings.base import Embedder
@@ -29,6 +29,7 @@ from lowtide.errors import InputError, MissingPathError, ModelError
 from lowtide.files import explained, make_folder, read_json, remove, write_json, write_text, written_whole
 from lowtide.pictures import line_chart
 from lowtide.tasks.card import write_card
+from lowtide.tasks.options import KINDS, Kind
 from lowtide.weights.native import CARD, CONFIG, save_tensors
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 HEAD, LOG, PICTURE = "head.safetensors", "training.jsonl", "alphas.svg"
-KINDS = ("tagger", "classifier", "matcher")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class TaskConfig:
     """What ``config.json`` holds."""
 
     format_version: int
-    kind: Literal["tagger", "classifier", "matcher"]
+    kind: Kind
     embeddings: tuple[EmbeddingRecord, ...]
     labels: tuple[str, ...]
     head: Any
@@ -119,7 +119,7 @@ def _write(task: Task[Any, Any], network: Network, folder: Path, name: str) -> N
     write_text(folder / CARD, write_card(task, name, has_picture=bool(lines)))
     config = TaskConfig(
         format_version=FORMAT_VERSION,
-        kind=task.kind,  # type: ignore[arg-type]  # one of KINDS
+        kind=task.kind,
         embeddings=records,
         labels=tuple(task.labels),
         head=to_json(task.head_options),

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lowtide.errors import InputError
-from lowtide.files import remove, write_json, write_text
+from lowtide.errors import ConfigError, InputError, ModelError, TrainingError
+from lowtide.files import write_json, write_text
 from lowtide.messages import say
-from lowtide.tasks.fitting import MixState
 from lowtide.tasks.options import FitOptions
 from lowtide.tasks.reports import Evaluation
+from lowtide.tasks.seed_work import Outcome, SeedWork, record_of
 from lowtide.tasks.task import Task
-from lowtide.training.folder import begin_work, remove_work, reserved, work_of
-from lowtide.weights.native import CONFIG
+from lowtide.training.folder import RESULTS, TASK, begin_work, has_begun, remove_work, reserved
 
-_STATES, _MADE = "states", "made"
-"""In the work folder: the states of the embeddings, and what has been made so far."""
+log = logging.getLogger("lowtide")
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class SeedReport:
 
     def write(self, folder: Path) -> None:
         """Write ``results.json``, ``results.csv`` and ``results.tex``."""
-        write_json(folder / "results.json", self.as_json())
+        write_json(folder / RESULTS, self.as_json())
         write_text(folder / "results.csv", self.as_csv())
         write_text(folder / "results.tex", self.as_tex())
 
@@ -134,8 +133,9 @@ def fit_seeds(
     options: FitOptions | None = None,
     reading: Any = None,
     told: Callable[[Task[Any, Any], Evaluation], None] | None = None,
+    resume: bool = False,
 ) -> SeedReport:
-    """Learn a task once with every seed, and save each.
+    """Learn a task once with every seed, and save each. A stop at any moment loses at most an epoch: see ``resume``.
 
     Args:
         make: gives a `Tagger`, `Classifier` or `Matcher` that has learned nothing.
@@ -145,61 +145,79 @@ def fit_seeds(
         seeds: one or several.
         options: how to learn; their seed is not looked at.
         reading: how the files are read: ``ColumnOptions`` of a tagger, else ``RowOptions``.
-        told: called after every seed with the task and what it scored on the test.
+        told: called after every seed that is learned, with the task and what it scored on the test.
+        resume: go on with what was stopped in ``out``: seeds that have been learned are not learned again, and what
+            comes of the others is, on the same processor, what would have come without the stop.
 
     Raises:
-        InputError: if a file cannot be used, there is no seed, or ``out`` holds something already.
+        InputError: if a file cannot be used, there is no seed, or ``out`` holds something already; or what is to be
+            gone on with was begun with something else.
         WriteError: if it cannot be written.
     """
     if not seeds:
         raise InputError("found no seed, expected one at least")
+    options = options or FitOptions()
     with reserved(out):
-        if (out / CONFIG).exists():
-            raise InputError(f"{out} holds something already: choose another --out, or remove it")
-        begin_work(out)
-        work = work_of(out)
-        remove(work / _MADE)  # what a killed run has made
+        goes_on = resume and has_begun(out, TASK)
+        if not goes_on:
+            begin_work(out)
+            if resume:
+                log.info("nothing to resume in %s: beginning", out)
         found: dict[str, list[Any] | None] = {}
         for name in ("train", "valid", "test"):
             path = getattr(files, name)
             found[name] = None if path is None else make().read_examples(path, reading)
-        names = [out.resolve().name] if len(seeds) == 1 else [f"seed-{seed}" for seed in seeds]
-        learned: list[Task[Any, Any]] = []
-        for seed, name in zip(seeds, names, strict=True):
-            task = make()
-            fitted = replace(options or FitOptions(), seed=seed)
-            task.fit_examples(found["train"], found["valid"], fitted, work / _STATES)
-            task.save(work / _MADE / name)
-            if found["test"] is not None:
-                score = task.evaluate_examples(found["test"])
-                task.save(work / _MADE / name)  # its card tells the score
-                if told is not None:
-                    told(task, score)
-            learned.append(task)
-        report = _report(seeds, learned)
-        report.write(work / _MADE)
-        for made in [work / _MADE, *([work / _MADE / names[0]] if len(seeds) == 1 else [])]:
-            # a task is one when its config is there
-            for path in sorted(made.iterdir(), key=lambda path: path.name == CONFIG):
-                if path.name not in names or len(seeds) > 1:
-                    path.replace(out / path.name)
+        first, work = make(), SeedWork(out, seeds)
+        first.check(found["train"], found["valid"], found["test"])
+        record = record_of(first, options, seeds, found)
+        work.go_on(record) if goes_on else work.begin(record)
+        try:
+            outcomes = _learn(make, found, work, options, told)
+        except (InputError, ConfigError, ModelError, TrainingError):  # whoever goes on would meet it again
+            work.forget_if_nothing_is_learned()
+            raise
+        report = _report(seeds, outcomes)
+        report.write(work.made)
+        work.put_in_place()
         remove_work(out)
     return report
 
 
-def _report(seeds: Sequence[int], learned: Sequence[Task[Any, Any]]) -> SeedReport:
-    first = learned[0]
-    states = [{name: MixState.of(mix) for name, mix in task.mixes.items()} for task in learned]
+def _learn(
+    make: Callable[[], Any],
+    found: dict[str, list[Any] | None],
+    work: SeedWork,
+    options: FitOptions,
+    told: Callable[[Task[Any, Any], Evaluation], None] | None,
+) -> list[Outcome]:
+    """Learn with every seed that has not been learned yet."""
+    outcomes = []
+    for seed in work.seeds:
+        outcome = work.outcome(seed)
+        if outcome is not None:
+            log.info("seed %s is learned already", str(seed))
+            outcomes.append(outcome)
+            continue
+        task = make()
+        fitted = replace(options, seed=seed)
+        task.fit_examples(found["train"], found["valid"], fitted, work.states, checkpoint=work.checkpoint(seed))
+        score = None if found["test"] is None else task.evaluate_examples(found["test"])
+        outcomes.append(work.keep(seed, task))
+        if score is not None and told is not None:
+            told(task, score)
+    return outcomes
+
+
+def _report(seeds: Sequence[int], outcomes: Sequence[Outcome]) -> SeedReport:
+    first = outcomes[0]
+    mixes = {name: [outcome.mixes[name] for outcome in outcomes] for name in first.mixes}
     return SeedReport(
         seeds=tuple(seeds),
-        metric=next((found.metric for found in first.scores.values()), ""),
-        scores={name: Spread(tuple(task.scores[name].score for task in learned)) for name in first.scores},
-        gammas={name: Spread(tuple(of_task[name].gamma for of_task in states)) for name in first.mixes},
+        metric=first.metric,
+        scores={name: Spread(tuple(outcome.scores[name] for outcome in outcomes)) for name in first.scores},
+        gammas={name: Spread(tuple(mix.gamma for mix in states)) for name, states in mixes.items()},
         weights={
-            name: [
-                Spread(tuple(of_task[name].weights[layer] for of_task in states))
-                for layer in range(len(states[0][name].weights))
-            ]
-            for name in first.mixes
+            name: [Spread(weights) for weights in zip(*(mix.weights for mix in states), strict=True)]
+            for name, states in mixes.items()
         },
     )

@@ -22,10 +22,11 @@ from lowtide.errors import InputError
 from lowtide.model import LayerMix
 from lowtide.tasks.examples import LabelledPair, LabelledText, TaggedSentence
 from lowtide.tasks.fine_tuning import open_layers, tuned_groups
-from lowtide.tasks.fitting import History, Problem, fit, seeded
+from lowtide.tasks.fitting import Problem, fit, seeded
 from lowtide.tasks.heads import Head
+from lowtide.tasks.history import History
 from lowtide.tasks.inputs import Inputs, make_sources
-from lowtide.tasks.options import FitOptions, HeadOptions
+from lowtide.tasks.options import FitOptions, HeadOptions, Kind
 from lowtide.tasks.reports import Evaluation
 from lowtide.tasks.saving import save
 from lowtide.tasks.state_store import TOKENS_AT_ONCE
@@ -60,7 +61,7 @@ class Task(ABC, Generic[Example, Answer]):
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ...: where the head computes.
     """
 
-    kind: ClassVar[str]
+    kind: ClassVar[Kind]
 
     def __init__(
         self, embeddings: Embedder | Sequence[Embedder], options: HeadOptions, *, device: str = "auto"
@@ -208,12 +209,29 @@ class Task(ABC, Generic[Example, Answer]):
 
     # -- fitting ---------------------------------------------------------------------------------
 
+    def check(self, examples: Sequence[Example], *others: Sequence[Example] | None) -> None:
+        """Refuse examples that cannot be learned from, and others that cannot be judged, before anything is computed.
+
+        Args:
+            examples: to learn from.
+            others: to judge by; None where there are none.
+
+        Raises:
+            InputError: if they cannot.
+        """
+        self._learn_labels(examples)
+        for judged in others:
+            if judged:
+                self._check_valid(judged)
+
     def fit_examples(
         self,
         examples: Sequence[Example],
         valid: Sequence[Example] | None = None,
         options: FitOptions | None = None,
         store: str | Path | None = None,
+        *,
+        checkpoint: Path | None = None,
     ) -> None:
         """Learn from examples.
 
@@ -222,22 +240,22 @@ class Task(ABC, Generic[Example, Answer]):
             valid: that decide when to stop, and which state is kept; None: the last one is.
             options: how.
             store: a folder where the states of frozen embeddings are kept; None: one that is removed afterwards.
+            checkpoint: see `lowtide.tasks.fitting.fit`.
         """
         self.fit_options = options or FitOptions()
         self.scores, self.worst = {}, []
-        self._learn_labels(examples)
-        if valid:
-            self._check_valid(valid)
+        self.check(examples, valid)
         self.num_train = len(examples)
         with ExitStack() as files, seeded(self.fit_options.seed):
             self.build()
             if store is None:
                 store = files.enter_context(tempfile.TemporaryDirectory(prefix="lowtide-"))
             problem = _TaskProblem(self, examples, valid, Path(store), files)
-            self.history = fit(problem, self.fit_options)
+            self.history = fit(problem, self.fit_options, checkpoint)
             if valid:
-                self._settle(valid, problem.answers())
-                self.scores["valid"] = self._judge(valid, problem.answers())
+                answers = problem.answers()
+                self._settle(valid, answers)
+                self.scores["valid"] = self._judge(valid, answers)
 
     def build(self) -> None:
         """Make the network, with random weights, as options and labels want it; nobody outside the package needs it."""

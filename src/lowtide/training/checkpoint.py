@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lowtide.config import from_json
+from lowtide.config import from_json, to_json
 from lowtide.errors import ModelError
 from lowtide.model import Carry
 from lowtide.model.recurrence import LayerState
 from lowtide.weights.native import save_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
+AnyPosition = TypeVar("AnyPosition")
+"""A dataclass that says how far something has come."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,35 @@ class Position:
     """States in the mean of the last ones."""
 
 
-def save_checkpoint(path: Path, position: Position, tensors: dict[str, Tensor]) -> None:
-    """Write a checkpoint; the last one stays until this one is whole."""
-    save_tensors(path, tensors, metadata={"position": json.dumps(asdict(position))})
+def save_checkpoint(path: Path, position: Any, tensors: dict[str, Tensor]) -> None:
+    """Write a checkpoint; the last one stays until this one is whole.
+
+    Args:
+        path: the file.
+        position: a dataclass that says how far it has come.
+        tensors: by name.
+    """
+    laid_out = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    told = json.dumps(to_json(position))
+    save_tensors(path, laid_out, metadata={"position": told, "crc32": _crc32(told, laid_out)})
+
+
+def _crc32(told: str, tensors: dict[str, Tensor]) -> str:
+    """Of all that a checkpoint holds: a damage is noticed, whichever byte it is."""
+    checksum = zlib.crc32(told.encode())
+    for name, tensor in sorted(tensors.items()):
+        checksum = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), checksum)
+        checksum = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, checksum)
+    return f"{checksum:08x}"
+
+
+def parts_of(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """What stands before the first dot of their names, and the tensors under the rest of it."""
+    parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = tensor
+    return parts
 
 
 def carry_tensors(carry: Carry | None) -> dict[str, Tensor]:
@@ -76,15 +107,32 @@ def restore_carry(tensors: dict[str, Tensor], device: torch.device) -> Carry | N
     return Carry(states("forward"), states("backward")) if tensors else None
 
 
-def load_checkpoint(path: Path) -> tuple[Position, dict[str, Tensor]]:
+def load_checkpoint(path: Path, kind: type[AnyPosition]) -> tuple[AnyPosition, dict[str, Tensor]]:
     """Read a checkpoint.
+
+    Args:
+        path: the file.
+        kind: of the position in it.
+
+    Returns:
+        How far it had come, and its tensors by name.
 
     Raises:
         ModelError: if it is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            position = from_json(Position, json.loads(file.metadata()["position"]), where=str(path))
-            return position, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # an open file is no mapping
-    except (SafetensorError, KeyError, TypeError) as error:
-        raise ModelError(f"the checkpoint {path} cannot be read ({error}): start anew in another folder") from None
+            metadata = file.metadata()
+            position = from_json(kind, json.loads(metadata["position"]), where=str(path))
+            # copies: on Windows a file that is mapped cannot be replaced by the next checkpoint
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # no mapping
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise ModelError(
+            f"the checkpoint {path} cannot be read ({error}): remove it, and go on with --resume; "
+            "what it held is learned once more"
+        ) from None
+    if metadata.get("crc32") not in (None, _crc32(metadata["position"], tensors)):  # older ones have none
+        raise ModelError(
+            f"the checkpoint {path} is damaged: remove it, and go on with --resume; what it held is learned once more"
+        )
+    return position, tensors

@@ -6,6 +6,8 @@
 ``model.safetensors``  written last; with it, the training has ended
 ``.lock``              there while a process trains
 =====================  ======================================================================
+
+That is how a language model is trained. A task is taught in the same kind of folder by other signs: `TASK`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -23,15 +26,30 @@ from lowtide.files import explained, make_folder, remove
 from lowtide.training.checkpoint import CHECKPOINT
 from lowtide.weights.native import CONFIG, MODEL
 
+WORK, BEGUN, RESULTS = "work", "begun.json", "results.json"
 _LOCK = ".lock"
 _OURS = ".lowtide"
 """Stands in every ``work`` folder that a training has made: no other is ever removed."""
 _REMOVED = ".work.removed"
 
 
+@dataclass(frozen=True)
+class Signs:
+    """Files of a folder that tell how far a training has come."""
+
+    begun: str
+    """There as soon as there is something to go on with."""
+    ended: str
+    """There when all is made."""
+
+
+PRETRAINING = Signs(begun=CONFIG, ended=MODEL)
+TASK = Signs(begun=f"{WORK}/{BEGUN}", ended=RESULTS)
+
+
 def work_of(out: Path) -> Path:
     """Where the tokenised text and the checkpoints of a training lie."""
-    return out / "work"
+    return out / WORK
 
 
 @contextmanager
@@ -56,7 +74,7 @@ def reserved(out: Path) -> Iterator[None]:
                 remove(path)
         yield
     except BaseException:
-        if _is_ours(out) and not _has_settings(out) and not _has_checkpoint(out):  # nothing of worth is lost
+        if _is_ours(out) and not _has_begun_somehow(out) and not _has_checkpoint(out):  # nothing of worth is lost
             remove(work_of(out))
         raise
     finally:
@@ -72,8 +90,8 @@ def _is_ours(out: Path) -> bool:
     return (work_of(out) / _OURS).exists() or (out / _REMOVED).exists()
 
 
-def _has_settings(out: Path) -> bool:
-    return (out / CONFIG).exists()
+def _has_begun_somehow(out: Path) -> bool:
+    return any((out / signs.begun).exists() for signs in (PRETRAINING, TASK))
 
 
 def _has_checkpoint(out: Path) -> bool:
@@ -88,7 +106,9 @@ def begin_work(out: Path) -> None:
     """
     if (out / MODEL).exists():
         raise InputError(f"{out} holds a model already: choose another --out, or remove it")
-    if _has_settings(out) or _has_checkpoint(out):
+    if has_ended(out, TASK):
+        raise InputError(f"{out} holds something already: choose another --out, or remove it")
+    if _has_begun_somehow(out) or _has_checkpoint(out):
         raise InputError(f"{out} holds a training that has not ended: go on with --resume, or remove it")
     work = work_of(out)
     is_ours = _is_ours(out)
@@ -99,23 +119,32 @@ def begin_work(out: Path) -> None:
         (work / _OURS).touch()
 
 
-def has_begun(out: Path) -> bool:
+def has_begun(out: Path, signs: Signs = PRETRAINING) -> bool:
     """Whether there is a training to go on with.
 
     Raises:
-        InputError: if it has ended.
+        InputError: if it has ended, or is one of another kind.
         ModelError: if its settings are gone.
     """
-    if has_ended(out):
+    if has_ended(out, signs):
         raise InputError(f"the training in {out} has ended: there is nothing to resume")
-    if not _has_settings(out) and _has_checkpoint(out):
-        raise ModelError(f"{out / CONFIG} is not there, but a checkpoint is: put it back, or choose another --out")
-    return _has_settings(out)
+    if (out / signs.begun).exists():
+        return True
+    if _has_begun_somehow(out):
+        raise InputError(f"{out} holds something already: choose another --out, or remove it")
+    if _has_checkpoint(out):
+        raise ModelError(f"{out / signs.begun} is not there, but a checkpoint is: put it back, or choose another --out")
+    return False
 
 
-def has_ended(out: Path) -> bool:
-    """Whether there is a model, and nothing left to do for it."""
-    return (out / MODEL).exists() and not work_of(out).exists()
+def is_under_way(out: Path, signs: Signs = PRETRAINING) -> bool:
+    """Whether there is something to go on with after a stop."""
+    return (out / signs.begun).exists() and not has_ended(out, signs)
+
+
+def has_ended(out: Path, signs: Signs = PRETRAINING) -> bool:
+    """Whether all is made, and nothing left to do for it."""
+    return (out / signs.ended).exists() and not work_of(out).exists()
 
 
 def remove_work(out: Path) -> None:

@@ -137,12 +137,16 @@ class Settings:
                 "it goes on, but its numbers are rounded in other places, and its dropout is another draw",
                 stacklevel=3,
             )
-        if self.versions != versions():
-            warnings.warn(
-                f"this training began with {self.versions}, here is {versions()}: "
-                "it goes on, but not bit for bit as it would have",
-                stacklevel=3,
-            )
+        warn_if_other_versions(self.versions)
+
+
+def warn_if_other_versions(began: str) -> None:
+    """Warn if a training began with other `versions` than there are here: it does not go on bit for bit."""
+    if began != versions():
+        warnings.warn(
+            f"this training began with {began}, here is {versions()}: it goes on, but not bit for bit as it would have",
+            stacklevel=4,
+        )
 
 
 def versions() -> str:

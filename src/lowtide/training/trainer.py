@@ -27,6 +27,7 @@ from lowtide.training.checkpoint import (
     Position,
     carry_tensors,
     load_checkpoint,
+    parts_of,
     restore_carry,
     save_checkpoint,
 )
@@ -343,18 +344,10 @@ class Trainer:
             if self.ranks.is_first:
                 self._log_path.unlink(missing_ok=True)  # written before the first checkpoint was whole
             return False
-        position, tensors = load_checkpoint(self._checkpoint)
+        position, tensors = load_checkpoint(self._checkpoint, Position)
         if self.settings.is_tied:
             tensors[_TIED_TO[0]] = tensors[_TIED_TO[1]]
-        parts: dict[str, dict[str, Tensor]] = {
-            "optimizer": {},
-            "carry": {},
-            "average": {},
-            **{name: {} for name in self._networks.by_name},
-        }
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
+        parts = parts_of(tensors)
         try:
             for name, network in self._networks.by_name.items():
                 network.load_state_dict(parts[name])

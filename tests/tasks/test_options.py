@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+
+from lowtide import task_commands
+from lowtide.errors import ConfigError
+from lowtide.tasks import loading
+from lowtide.tasks.options import KINDS, HeadOptions
+
+
+def test_every_kind_of_task_can_be_opened_and_taught() -> None:
+    commands = [command.callback for command in task_commands.train.registered_commands]
+    assert tuple(getattr(command, "__name__", "") for command in commands) == tuple(loading._OPENED) == KINDS
+
+
+@pytest.mark.parametrize("value", [-1, 10**9])
+@pytest.mark.parametrize("name", ["state_width", "num_reader_layers", "char_filters"])
+def test_sizes_that_nobody_has_are_refused(name: str, value: int) -> None:
+    with pytest.raises(ConfigError, match=rf"{name} is {value}, expected [01] to [\d,]+$"):
+        HeadOptions(**{name: value})  # type: ignore[arg-type]  # a name of a size
