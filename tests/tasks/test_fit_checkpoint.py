@@ -242,5 +242,5 @@ def test_the_fit_of_another_network_is_not_gone_on_with(elmo: Elmo, tmp_path: Pa
 def test_other_options_do_not_go_on(tmp_path: Path) -> None:
     Both(tmp_path / "c").checkpoint.save(History(num_epochs=1), None)
     other = replace(FIT, learning_rate=0.5, fine_tuning=FineTuning())
-    with pytest.raises(InputError, match=r"c was begun with something else: .*learning_rate 0\.002 -> 0\.5"):
+    with pytest.raises(InputError, match=r"c was begun with something else: .*learning_rate 0\.003 -> 0\.5"):
         Both(tmp_path / "c", other).checkpoint.restore()
