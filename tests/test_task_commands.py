@@ -154,7 +154,7 @@ def test_what_was_begun_with_something_else_is_refused_by_name(
     assert run(*command).code == 130
     interrupted.undo()
     ran = run(*command, "--learning-rate", "0.5", "--resume")
-    assert ran.code == 2 and "was begun with something else: fit.learning_rate 0.002 -> 0.5." in ran.err, ran.err
+    assert ran.code == 2 and "was begun with something else: fit.learning_rate 0.003 -> 0.5." in ran.err, ran.err
     ran = run("pretrain", path, "--out", out)
     assert ran.code == 2 and "holds a training that has not ended" in ran.err, ran.err
     assert run("pretrain", path, "--out", out, "--resume").code == 2
