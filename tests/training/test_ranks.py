@@ -217,8 +217,9 @@ def test_an_error_ends_all_processes_and_is_told_once(failure: str, corpus: Path
     patch, told = _FAILURES[failure]
     first, second = run_two(_COMMAND.format(corpus=str(corpus), out=str(tmp_path / "m"), patch=patch))
     assert (first.code, second.code) == (2, 2), first.err + second.err
-    assert first.err.count(told) == 1 and second.err == ""
-    assert "Traceback" not in first.err
+    assert first.err.count(told) == 1
+    assert "lowtide:" not in second.err  # PyTorch itself may say there that the first process is gone
+    assert "Traceback" not in first.err + second.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process that gets a signal")
