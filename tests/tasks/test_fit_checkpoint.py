@@ -184,9 +184,27 @@ def test_the_time_before_a_stop_counts(elmo: Elmo, tmp_path: Path, monkeypatch: 
 class Both:
     """A network of one weight, its optimiser, and the file they are laid down in."""
 
-    def __init__(self, path: Path, options: FitOptions = FIT) -> None:
+    def __init__(self, path: Path, options: FitOptions = FIT, *, fused: bool = False) -> None:
         self.network = nn.Linear(2, 1)
-        self.checkpoint = FitCheckpoint(path, options, self.network, Adam(self.network.parameters()))
+        self.optimizer = Adam(self.network.parameters(), fused=fused)
+        self.checkpoint = FitCheckpoint(path, options, self.network, self.optimizer)
+
+    def step(self) -> Tensor:
+        """Learn a little; returns the weight."""
+        self.optimizer.zero_grad()
+        self.network(torch.ones(1, 2)).sum().square().backward()
+        self.optimizer.step()
+        return self.network.weight.detach().clone()
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_either_adam_goes_on_as_it_was(fused: bool, tmp_path: Path) -> None:
+    both, later = (Both(tmp_path / "c", fused=fused) for _ in range(2))
+    both.step()
+    both.checkpoint.save(History(num_epochs=1), None)
+    expected = [both.step() for _ in range(3)]
+    later.checkpoint.restore()
+    assert all(torch.equal(later.step(), weight) for weight in expected)
 
 
 def test_the_best_state_is_laid_down_once(tmp_path: Path) -> None:
