@@ -7,7 +7,7 @@ are four, which lie one below the other in one parameter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from torch import nn
 from torch.optim import Muon
@@ -31,15 +31,14 @@ class BlockMuon(Muon):
         every = [block for blocks in self._blocks.values() for block in blocks]
         super().__init__(every, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch does not type it
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # nobody here has one
         """Change the parameters by their gradients."""
         for parameter, blocks in self._blocks.items():
             assert parameter.data_ptr() == blocks[0].data_ptr(), "the parameter lies elsewhere by now"
             if parameter.grad is not None:
                 for block, gradient in zip(blocks, parameter.grad.chunk(len(blocks)), strict=True):
                     block.grad = gradient
-        loss: float | None = super().step(closure)  # type: ignore[no-untyped-call]  # likewise
-        return loss
+        super().step()  # type: ignore[no-untyped-call]  # torch does not type it
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
