@@ -123,6 +123,13 @@ def pretrain(
             "recurrent=0.3,locked.",
         ),
     ] = "auto",
+    softmax: Annotated[
+        Literal["auto", "full", "sampled", "adaptive"],
+        typer.Option(
+            help="How types are predicted: all at once, among some that are drawn, or rare ones in two steps; auto: "
+            "drawn where the vocabulary is large."
+        ),
+    ] = "auto",
     optimizer: Annotated[
         Literal["adamw", "muon"],
         typer.Option(help="Of the matrices of the LSTMs: muon takes more time a step, and fewer steps."),
@@ -169,6 +176,7 @@ def pretrain(
         trunk=trunk,
         tensorboard=tensorboard,
         dropouts=dropouts_said(dropout),
+        softmax=softmax,
         optimizer=optimizer,
     )
     if dry_run:

@@ -113,7 +113,7 @@ def test_an_expanded_model_is_saved_and_read(
     torch.testing.assert_close(table, given, rtol=0, atol=tolerance * float(given.detach().abs().max()))
     softmax = again.load_softmax()
     assert len(softmax.bias) == len(known.vocabulary)
-    assert torch.equal(softmax.weight, table[: len(softmax.bias)])
+    assert softmax.weight is table and torch.equal(softmax.rows, table[: len(known.vocabulary)])
     assert "weight" not in (tmp_path / "model" / "softmax.safetensors").read_bytes()[:200].decode("latin-1")
     guesses = lowtide.load(tmp_path / "model").language_model().guesses("Rio known5", top=3)
     assert [place.is_known for place in guesses[0]] == [True, False, True, True]

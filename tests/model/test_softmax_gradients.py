@@ -3,16 +3,20 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lowtide.model import Candidates, LogUniformSampler, Softmax
+from lowtide.model import AdaptiveSoftmax, Candidates, LogUniformSampler, Softmax
 from lowtide.model import softmax_gradients as module
-from lowtide.model.softmax_gradients import softmax_gradients
+from lowtide.model.softmax_gradients import SoftmaxGradients, softmax_gradients
 
 TYPES, WIDTH, TARGETS = 40, 6, 37
 CPU = torch.device("cpu")
 
 
 def softmax_of(*, sparse: bool = False) -> Softmax:
-    softmax = Softmax(TYPES, WIDTH, sparse=sparse).double()
+    return drawn(Softmax(TYPES, WIDTH, sparse=sparse))
+
+
+def drawn(softmax: Softmax) -> Softmax:
+    softmax = softmax.double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in softmax.parameters():
@@ -40,11 +44,32 @@ def test_they_are_those_of_autograd(
     loss.mean().backward()
     found = softmax_gradients(softmax, states.detach(), targets, candidates)
     torch.testing.assert_close(found.nats, loss.mean().detach(), check_dtype=False)
-    for mine, theirs in (
-        (found.states, states.grad),
-        (found.weight, softmax.weight.grad),
-        (found.bias, softmax.bias.grad),
-    ):
+    assert_same(found, states, softmax)
+
+
+@pytest.mark.parametrize("at_once", [1, 400, 1 << 20])
+@pytest.mark.parametrize("cutoffs", [(10,), (3, 4, 20), (38, 39)])
+def test_those_of_an_adaptive_softmax_are_those_of_autograd(
+    cutoffs: tuple[int, ...], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOGITS_AT_ONCE", {"cpu": at_once})
+    softmax = drawn(AdaptiveSoftmax(TYPES, WIDTH, cutoffs))
+    states = draw(TARGETS, WIDTH).requires_grad_()
+    for targets in (torch.arange(TARGETS) * 7 % TYPES, torch.zeros(TARGETS, dtype=torch.int64)):  # all, and common ones
+        states.grad = None
+        softmax.zero_grad()
+        loss = softmax.loss(states, targets)
+        loss.mean().backward()
+        found = softmax_gradients(softmax, states.detach(), targets, None)
+        torch.testing.assert_close(found.nats, loss.mean().detach(), check_dtype=False)
+        assert_same(found, states, softmax)
+
+
+def assert_same(found: SoftmaxGradients, states: torch.Tensor, softmax: Softmax) -> None:
+    named = dict(softmax.named_parameters())
+    assert found.parameters.keys() == named.keys()
+    pairs = [(found.states, states.grad), *((found.parameters[name], named[name].grad) for name in named)]
+    for mine, theirs in pairs:
         assert theirs is not None and mine.is_sparse == theirs.is_sparse
         torch.testing.assert_close(mine.to_dense(), theirs.to_dense(), check_dtype=False, rtol=1e-6, atol=1e-8)
 
@@ -52,7 +77,7 @@ def test_they_are_those_of_autograd(
 def test_without_targets_there_is_nothing_to_learn() -> None:
     softmax = softmax_of()
     found = softmax_gradients(softmax, draw(0, WIDTH), torch.empty(0, dtype=torch.int64), None)
-    assert float(found.nats) == 0 and not found.weight.any() and found.states.shape == (0, WIDTH)
+    assert float(found.nats) == 0 and not found.parameters["weight"].any() and found.states.shape == (0, WIDTH)
 
 
 def test_a_state_that_is_no_number_is_not_hidden() -> None:

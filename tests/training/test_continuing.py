@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import published
 import tiny
 from lowtide.embeddings.loading import read
 from lowtide.errors import InputError, ModelError
-from lowtide.model import BiLM, Softmax
+from lowtide.model import AdaptiveSoftmax, BiLM, Softmax
 from lowtide.text.batches import TrainingBatch
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.training.continuing import begin_at, open_start, write_start
+from lowtide.training.settings import SoftmaxName
 from lowtide.training.trainer import Trainer
 from lowtide.weights.conversion import convert
-from lowtide.weights.native import load_model
+from lowtide.weights.native import TABLE, is_tied, load_model, save_model
 from scenario import BUDGET, pretrain_mini, write_corpus
 
 
@@ -155,6 +157,52 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
         patch.setattr(Trainer, "step", stopped)
         go_on(tmp_path / "stopped")
     assert go_on(tmp_path / "stopped", resume=True) == whole
+
+
+@pytest.mark.parametrize("softmax", ["full", "sampled", "adaptive"])
+def test_words_that_the_new_text_has_not_keep_their_vectors(
+    softmax: SoftmaxName, tmp_path: Path, mini_preset: None
+) -> None:
+    first, second, third = tmp_path / "first", tmp_path / "second", tmp_path / "third"
+    corpus = write_corpus(tmp_path / "corpus.txt")
+    lowtide.pretrain([corpus], out=first, preset="tiny", tokens=500, min_count=1, inputs="words", seed=3)
+    (tmp_path / "other.txt").write_text("The w1x1 goes abroad .\n\n" * 150, encoding="utf-8")
+    for before, after in ((first, second), (second, third)):
+        lowtide.pretrain(
+            [tmp_path / "other.txt"], out=after, from_model=before, tokens=500, min_count=1, softmax=softmax
+        )
+    given, found = load_model(first), load_model(second)
+    assert given.knows("comes") and "comes" not in found.vocabulary and found.knows("comes")
+    assert set(given.vocabulary.types) <= {*found.vocabulary.types, *found.more_words}
+    assert "abroad" in found.vocabulary and not given.knows("abroad")
+    rows = [stored.bilm.state_dict()[TABLE][stored.spelling.char_ids(["comes"])[0, 0]] for stored in (given, found)]
+    assert torch.equal(*rows)
+    assert is_tied(found.load_softmax(), found.bilm) and len(found.load_softmax().bias) == len(found.vocabulary)
+    again = load_model(third)
+    assert again.knows("comes") and len(again.more_words) == len(found.more_words)
+    perplexity = lowtide.load(second).language_model().perplexity("The w1x1 goes abroad .")
+    assert perplexity.mean < 20
+
+
+def test_an_adaptive_softmax_gives_its_rows_to_any_other(tmp_path: Path) -> None:
+    saved = tiny.save(tmp_path / "model", is_alphabet=True)
+    size, width = len(saved.vocabulary), saved.bilm.config.lstm.state_width
+    given = AdaptiveSoftmax(size, width, (2, 5))
+    tiny.random_(given)
+    save_model(saved.folder, dataclasses.replace(saved.config, cutoffs=(2, 5)), saved.vocabulary, saved.bilm, given)
+    write_start(open_start(saved.folder), saved.vocabulary, tmp_path / "start")
+    for softmax in (Softmax(size, width), AdaptiveSoftmax(size, width, (4, 7)), AdaptiveSoftmax(size, width, (4,))):
+        before = softmax.bias.detach().clone().normal_()
+        with torch.no_grad():
+            softmax.bias.copy_(before)
+        begin_at(tmp_path / "start", BiLM(saved.bilm.config), softmax)
+        assert torch.equal(softmax.weight, given.weight)
+        for types in (slice(0, 2), slice(2, 5), slice(5, size)):  # what was predicted side by side
+            moved = (softmax.bias - given.bias)[types]
+            torch.testing.assert_close(moved, moved[:1].expand_as(moved))
+            torch.testing.assert_close(softmax.bias[types].mean(), before[types].mean())
+        if isinstance(softmax, AdaptiveSoftmax):
+            assert torch.equal(softmax.cluster_weight, given.cluster_weight) == (len(softmax.cutoffs) == 2)
 
 
 def test_a_damaged_start_is_named(tmp_path: Path) -> None:

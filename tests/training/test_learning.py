@@ -10,7 +10,7 @@ from torch import Tensor
 
 import tiny
 from lowtide.embeddings.encoder import run_batch
-from lowtide.model import BiLM, Candidates, Carry, Dropouts, LogUniformSampler, Softmax
+from lowtide.model import AdaptiveSoftmax, BiLM, Candidates, Carry, Dropouts, LogUniformSampler, Softmax
 from lowtide.model.char_cnn import SymbolEmbedding
 from lowtide.model.cloze import ClozeHead
 from lowtide.model.recurrence import first_rows
@@ -72,11 +72,14 @@ def judged(bilm: BiLM, softmax: Softmax, batch: TrainingBatch, candidates: Candi
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("sampled", [False, True])
-def test_gradients_are_those_of_the_loss_as_one_expression(sampled: bool, threads: int) -> None:
-    bilm, softmax = networks(sparse=sampled)
+@pytest.mark.parametrize("output", ["full", "sampled", "adaptive"])
+def test_gradients_are_those_of_the_loss_as_one_expression(output: str, threads: int) -> None:
+    bilm, softmax = networks(sparse=output == "sampled")
+    if output == "adaptive":
+        softmax = AdaptiveSoftmax(TYPES, bilm.config.lstm.state_width, (2, 7))
+        tiny.random_(softmax, seed=1)
     batch = batch_of(bilm)
-    candidates = LogUniformSampler(TYPES, 5).candidates([0], device=CPU) if sampled else None
+    candidates = LogUniformSampler(TYPES, 5).candidates([0], device=CPU) if output == "sampled" else None
     other_bilm, other_softmax = copy.deepcopy(bilm), copy.deepcopy(softmax)
     expected = judged(other_bilm, other_softmax, batch, candidates)
     before = torch.get_num_threads()

@@ -29,6 +29,7 @@ from lowtide.training.planning import TrainOptions, plan, settle
 from lowtide.training.presets import PRESETS, plain
 from lowtide.training.reading import TextOptions, TrainingText, read_text
 from lowtide.training.regularisation import dropouts_for
+from lowtide.training.settings import SoftmaxName
 from lowtide.training.trainer import Trainer
 from lowtide.weights.native import load_model
 from scenario import BUDGET, pretrain_mini, use_mini_preset, write_corpus
@@ -464,6 +465,7 @@ def test_two_trainings_of_one_text_are_the_same(
 EVERYTHING = Dropouts(types=0.1, inputs=0.3, hidden=0.2, outputs=0.3, recurrent=0.4, is_locked=True)
 _REGULARISED: dict[str, dict[str, Any]] = {
     "words, tied, with the cloze objective": {"inputs": "words", "objective": "lm+cloze", "dropout": EVERYTHING},
+    "words, tied, an adaptive softmax": {"inputs": "words", "softmax": "adaptive", "dropout": EVERYTHING},
     "words, plain states, by Muon": {"inputs": "words", "trunk": "lstm", "optimizer": "muon", "dropout": EVERYTHING},
     "documents, plain states, characters": {"documents": True, "trunk": "lstm", "dropout": EVERYTHING},
 }
@@ -508,12 +510,30 @@ def test_a_training_that_goes_on_keeps_its_dropouts_and_its_optimiser(
         lowtide.pretrain([corpus], dropout=0.1, **options)
     other = Dropouts(inputs=0.3, is_locked=True)
     with pytest.warns(UserWarning) as warned:
-        lowtide.pretrain([corpus], dropout=other, optimizer="muon", resume=True, **options)
+        lowtide.pretrain([corpus], dropout=other, optimizer="muon", softmax="full", resume=True, **options)
     assert sorted(str(warning.message) for warning in warned) == [
         "this training goes on with dropout 0.1, as it began, not inputs=0.3,locked",
         "this training goes on with optimizer adamw, as it began, not muon",
+        "this training goes on with softmax sampled, as it began, not full",
     ]
     assert load_model(tmp_path / "m").config.bilm.dropout == 0.1
+
+
+def test_the_softmax_is_as_it_is_said_or_sampled_where_there_are_many_types(
+    corpus: Path, tmp_path: Path, mini_preset: None
+) -> None:
+    few = read_text([corpus], TextOptions(max_types=100), tmp_path / "few")
+    many = read_text([corpus], TextOptions(min_count=1), tmp_path / "many")
+
+    def found(text: TrainingText, name: SoftmaxName = "auto") -> tuple[str, int | None, int]:
+        settings = settle(text, TrainOptions(budget=Budget(epochs=1), softmax=name), "tiny")
+        assert settings.softmax == (name if name != "auto" else settings.softmax)
+        return settings.softmax, settings.num_samples, len(settings.cutoffs)
+
+    assert len(few.vocabulary) < 4 * 32 <= len(many.vocabulary)
+    assert found(few) == ("full", None, 0) == found(many, "full")
+    assert found(many) == ("sampled", 32, 0) == found(few, "sampled")
+    assert found(few, "adaptive") == ("adaptive", None, 3) == found(many, "adaptive")
 
 
 def test_how_much_is_left_out_follows_the_passes_unless_it_is_said(corpus: Path, tmp_path: Path) -> None:
@@ -606,6 +626,7 @@ def test_a_model_of_words_is_trained_saved_and_opened(
         ({"tied": True}, "nothing to tie the softmax to"),
         ({"objective": "cloze"}, "unknown objective 'cloze', expected lm or lm\\+cloze"),
         ({"objective": "lm+cloze", "documents": True}, "the cloze objective reads sentences"),
+        ({"softmax": "hierarchical"}, "unknown softmax 'hierarchical', expected auto, full, sampled, adaptive"),
         ({"optimizer": "sgd"}, "unknown optimizer 'sgd', expected adamw or muon"),
         ({"lowercase": 2.0}, "share in lower case is 2.0"),
         ({"weights": [1, 1]}, "found 2 weights for 1 texts"),

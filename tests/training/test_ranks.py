@@ -38,6 +38,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "max_types": 300,
     },
     "documents, with a carry": {"documents": True},
+    "words of their own, an adaptive softmax": {"inputs": "words", "tied": False, "softmax": "adaptive"},
 }
 CARRIED = "documents, with a carry"
 OPTIONS: dict[str, Any] = {"preset": "tiny", "tokens": 2000, "min_count": 1, "seed": 3, "threads": 1}

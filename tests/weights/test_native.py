@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from torch import Tensor
 
 import tiny
 from lowtide.errors import ConfigError, LowtideError, MissingPathError, ModelError, WriteError
-from lowtide.model import CharCNNConfig, Softmax
+from lowtide.model import AdaptiveSoftmax, CharCNNConfig, Softmax
 from lowtide.model.char_cnn import SymbolEmbedding
 from lowtide.text.characters import ByteSpelling, SymbolSpelling
 from lowtide.text.vocabulary import Vocabulary
@@ -303,6 +305,36 @@ def test_a_tied_softmax_that_is_damaged_is_an_error(saved_symbols: tiny.Saved, t
     (tmp_path / SOFTMAX).write_bytes(b"no tensors")
     with pytest.raises(ModelError, match="cannot be read"):
         stored.load_softmax()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_adaptive_softmax_is_what_it_was(saved_symbols: tiny.Saved, tmp_path: Path, tied: bool) -> None:
+    bilm = saved_symbols.bilm
+    softmax = AdaptiveSoftmax(len(saved_symbols.vocabulary), bilm.config.lstm.state_width, (2, 5))
+    tiny.random_(softmax)
+    if tied:
+        assert bilm.type_vectors is not None
+        softmax.tie(bilm.type_vectors)
+    config = dataclasses.replace(saved_symbols.config, cutoffs=(2, 5))
+    save_model(tmp_path, config, saved_symbols.vocabulary, bilm, softmax)
+    assert ("weight" in load_file(tmp_path / SOFTMAX)) != tied
+    stored = load_model(tmp_path)
+    found = stored.load_softmax()
+    assert isinstance(found, AdaptiveSoftmax) and found.cutoffs == (2, 5)
+    for name, tensor in softmax.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor), name
+    for name in (CONFIG, SOFTMAX):
+        (tmp_path / "again").mkdir(exist_ok=True)
+        save_model(tmp_path / "again", stored.config, stored.vocabulary, stored.bilm, found)
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize("cutoffs", [[0, 3], [5, 2], [3, 11], [3, 400], [-1]])
+def test_cutoffs_that_cannot_be_are_named(cutoffs: list[int], saved_symbols: tiny.Saved, tmp_path: Path) -> None:
+    shutil.copytree(saved_symbols.folder, tmp_path, dirs_exist_ok=True)
+    change_config(tmp_path, lambda config: config.update(cutoffs=cutoffs))
+    with pytest.raises(ModelError, match=r"has cutoffs \[.*\], expected them to rise between 0 and the 11 types"):
+        load_model(tmp_path).load_softmax()
 
 
 def test_float16_halves_the_file_and_is_read_as_float32(saved_bytes: tiny.Saved, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Numbers to numbers: knows no text and no files."""
 
+from lowtide.model.adaptive_softmax import AdaptiveSoftmax
 from lowtide.model.bilm import BiLM, BiLMConfig, Carry, States, Trunk
 from lowtide.model.char_cnn import CharCNN, CharCNNConfig, SymbolConfig, SymbolEmbedding, SymbolsAndCharacters
 from lowtide.model.dropouts import Dropouts
@@ -9,6 +10,7 @@ from lowtide.model.lstm import LSTMConfig
 from lowtide.model.softmax import Candidates, LogUniformSampler, Softmax
 
 __all__ = [
+    "AdaptiveSoftmax",
     "BiLM",
     "BiLMConfig",
     "Candidates",

@@ -93,15 +93,20 @@ class Softmax(nn.Module):
         """Predict with a table of token vectors from now on: there is one of them then.
 
         Args:
-            vectors: (types, width), those of the vocabulary first; where there are more, it is for predicting only.
+            vectors: (types, width), those of the vocabulary first; those behind them are not predicted.
         """
         assert isinstance(vectors, nn.Parameter) and vectors.shape[1] == self.weight.shape[1]
-        size = len(self.bias)
-        self.weight = vectors if len(vectors) == size else nn.Parameter(vectors[:size], requires_grad=False)
+        assert len(vectors) >= len(self.bias)
+        self.weight = vectors
+
+    @property
+    def rows(self) -> Tensor:
+        """(vocabulary, width): those of the weights that predict."""
+        return self.weight[: len(self.bias)]
 
     def logits(self, states: Tensor) -> Tensor:
         """(targets, width) to (targets, vocabulary), not normalised."""
-        return functional.linear(states, self.weight, self.bias)
+        return functional.linear(states, self.rows, self.bias)
 
     def loss(self, states: Tensor, targets: Tensor) -> Tensor:
         """The nats of every target under the full softmax.

@@ -8,11 +8,13 @@ is ever held, on any device.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lowtide.model.adaptive_softmax import AdaptiveSoftmax, rows_within
 from lowtide.model.softmax import Candidates, Softmax
 
 _LOGITS_AT_ONCE = {"cpu": 1 << 20}
@@ -28,10 +30,9 @@ class SoftmaxGradients:
     """The mean over the targets, a scalar; 0 without targets."""
     states: Tensor
     """(targets, width)"""
-    weight: Tensor
-    """(vocabulary, width); sparse where the softmax is, with rows that may stand twice."""
-    bias: Tensor
-    """(vocabulary,)"""
+    parameters: dict[str, Tensor]
+    """By the name that the softmax has for them; ``weight`` is sparse where the softmax is, with rows that may stand
+    twice."""
 
 
 @torch.no_grad()
@@ -44,55 +45,129 @@ def softmax_gradients(
         softmax: of both directions.
         states: (targets, width), of one direction.
         targets: (targets,) vocabulary indices.
-        candidates: of a sampled softmax; None: the full one.
+        candidates: of a sampled softmax; None: the full one, or an adaptive one.
     """
-    count = max(len(targets), 1)
-    weight: Tensor = softmax.weight
-    bias: Tensor = softmax.bias
     if candidates is not None:
-        weight = softmax.weight.index_select(0, candidates.indices)
-        bias = softmax.bias[candidates.indices] - candidates.log_expected
-        true_weight = softmax.weight.index_select(0, targets)  # (targets, width)
-        true = torch.linalg.vecdot(states, true_weight) + softmax.bias[targets]
-        true = true - candidates.log_expected_of_all[targets]  # (targets,)
-        places = torch.searchsorted(candidates.indices, targets).clamp(max=len(candidates.indices) - 1)
-        was_drawn = candidates.indices[places] == targets
+        sums, parameters = _sampled(softmax, states, targets, candidates)
+    elif isinstance(softmax, AdaptiveSoftmax):
+        sums, parameters = _adaptive(softmax, states, targets)
+    else:
+        sums = _summed(softmax.rows, softmax.bias, states, targets)
+        parameters = {"weight": _of_all(softmax, [sums.weight]), "bias": sums.bias}
+    count = max(len(targets), 1)
+    means = {name: gradient / count for name, gradient in parameters.items()}
+    return SoftmaxGradients(sums.nats / count, sums.states / count, means)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Over all targets: the nats and their gradients."""
+
+    nats: Tensor
+    states: Tensor
+    """(targets, width)"""
+    weight: Tensor
+    """(types, width)"""
+    bias: Tensor
+    """(types,)"""
+
+
+@dataclass(frozen=True)
+class _Own:
+    """Logits that targets have of their own, beside those that all share."""
+
+    logits: Tensor
+    """(targets,)"""
+    hides: Tensor
+    """(targets,) bool: whether the shared logit at its place is the target itself, and is not to count."""
+    surprise: Tensor
+    """(targets,) Written to: p - 1, the gradient of the logit."""
+
+
+def _summed(weight: Tensor, bias: Tensor, states: Tensor, places: Tensor, own: _Own | None = None) -> _Sums:
+    """A block of logits after the other.
+
+    Args:
+        weight: (types, width).
+        bias: (types,).
+        states: (targets, width).
+        places: (targets,) which of the types is the target; with logits of their own, which one it would be.
+        own: those logits.
+    """
     d_states = torch.empty_like(states)
     d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
-    surprise = states.new_empty(len(targets))  # of the target: p - 1, the gradient of its logit
     nats = states.new_zeros(())
-    num_logits = len(weight) + (candidates is not None)
+    num_logits = len(weight) + (own is not None)
     rows = max(16, _LOGITS_AT_ONCE.get(states.device.type, _ELSEWHERE) // num_logits)
-    block = states.new_empty(min(rows, len(targets)), num_logits)
-    for first in range(0, len(targets), rows):
-        here = slice(first, min(first + rows, len(targets)))
+    block = states.new_empty(min(rows, len(places)), num_logits)
+    for first in range(0, len(places), rows):
+        here = slice(first, min(first + rows, len(places)))
         logits = block[: here.stop - first]
         others = logits[:, : len(weight)]
         torch.addmm(bias, states[here], weight.t(), out=others)
-        if candidates is None:
-            target = targets[here, None]
+        if own is None:
+            target = places[here, None]
         else:
-            row = was_drawn[here].nonzero()[:, 0]
+            row = own.hides[here].nonzero()[:, 0]
             others[row, places[here][row]] = -torch.inf
-            logits[:, -1] = true[here]
-            target = targets.new_full((len(logits), 1), num_logits - 1)
+            logits[:, -1] = own.logits[here]
+            target = places.new_full((len(logits), 1), num_logits - 1)
         nats += (torch.logsumexp(logits, dim=1) - logits.gather(1, target)[:, 0]).sum()
         probabilities = torch.softmax(logits, dim=1, out=logits)
-        if candidates is None:
+        if own is None:
             probabilities.scatter_add_(1, target, torch.full_like(target, -1, dtype=states.dtype))
         else:
-            surprise[here] = probabilities[:, -1] - 1
+            own.surprise[here] = probabilities[:, -1] - 1
         d_weight.addmm_(others.t(), states[here])
         d_bias += others.sum(dim=0)
         torch.mm(others, weight, out=d_states[here])
-    if candidates is None:
-        return SoftmaxGradients(nats / count, d_states / count, d_weight / count, d_bias / count)
-    d_states.addcmul_(true_weight, surprise[:, None])
+    return _Sums(nats, d_states, d_weight, d_bias)
+
+
+def _sampled(
+    softmax: Softmax, states: Tensor, targets: Tensor, candidates: Candidates
+) -> tuple[_Sums, dict[str, Tensor]]:
+    weight = softmax.weight.index_select(0, candidates.indices)
+    bias = softmax.bias[candidates.indices] - candidates.log_expected
+    true_weight = softmax.weight.index_select(0, targets)  # (targets, width)
+    true = torch.linalg.vecdot(states, true_weight) + softmax.bias[targets]
+    true = true - candidates.log_expected_of_all[targets]  # (targets,)
+    places = torch.searchsorted(candidates.indices, targets).clamp(max=len(candidates.indices) - 1)
+    own = _Own(true, hides=candidates.indices[places] == targets, surprise=torch.empty_like(true))
+    sums = _summed(weight, bias, states, places, own)
+    sums.states.addcmul_(true_weight, own.surprise[:, None])
     indices = torch.cat([candidates.indices, targets])
-    values = torch.cat([d_weight, states * surprise[:, None]]) / count
-    d_all = softmax.bias.new_zeros(len(softmax.bias)).index_add_(0, indices, torch.cat([d_bias, surprise]) / count)
+    values = torch.cat([sums.weight, states * own.surprise[:, None]])
+    d_bias = torch.zeros_like(softmax.bias).index_add_(0, indices, torch.cat([sums.bias, own.surprise]))
     if softmax.sparse:
-        of_weight = torch.sparse_coo_tensor(indices[None], values, softmax.weight.shape, check_invariants=False)
+        d_weight = torch.sparse_coo_tensor(indices[None], values, softmax.weight.shape, check_invariants=False)
     else:
-        of_weight = torch.zeros_like(softmax.weight).index_add_(0, indices, values)
-    return SoftmaxGradients(nats / count, d_states / count, of_weight, d_all)
+        d_weight = torch.zeros_like(softmax.weight).index_add_(0, indices, values)
+    return sums, {"weight": d_weight, "bias": d_bias}
+
+
+def _adaptive(softmax: AdaptiveSoftmax, states: Tensor, targets: Tensor) -> tuple[_Sums, dict[str, Tensor]]:
+    common = softmax.cutoffs[0]
+    first = _summed(*softmax.head, states, softmax.head_targets(targets))
+    nats = first.nats
+    weights, biases = [first.weight[:common]], [first.bias[:common]]
+    for types in softmax.clusters:
+        rows = rows_within(targets, types)
+        within = _summed(softmax.weight[types], softmax.bias[types], states[rows], targets[rows] - types.start)
+        nats = nats + within.nats
+        first.states.index_add_(0, rows, within.states)
+        weights.append(within.weight)
+        biases.append(within.bias)
+    parameters = {
+        "weight": _of_all(softmax, weights),
+        "bias": torch.cat(biases),
+        "cluster_weight": first.weight[common:],
+        "cluster_bias": first.bias[common:],
+    }
+    return dataclasses.replace(first, nats=nats), parameters
+
+
+def _of_all(softmax: Softmax, of_types: list[Tensor]) -> Tensor:
+    """The gradient of the weights: that of the types that are predicted, and zero for those that are only looked up."""
+    num_others = len(softmax.weight) - len(softmax.bias)
+    return torch.cat([*of_types, softmax.weight.new_zeros(num_others, softmax.weight.shape[1])])

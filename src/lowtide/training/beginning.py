@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lowtide.embeddings.base import Vectors
 from lowtide.errors import InputError
-from lowtide.model import BiLM, Softmax
+from lowtide.model import AdaptiveSoftmax, BiLM, Softmax
 from lowtide.model.cloze import ClozeHead
 from lowtide.model.lstm import ProjectedLSTM
 from lowtide.text.vocabulary import Vocabulary
@@ -16,6 +16,7 @@ from lowtide.training.continuing import begin_at
 from lowtide.training.learning import Networks
 from lowtide.training.reading import TrainingText
 from lowtide.training.settings import Settings
+from lowtide.weights.stored import make_softmax
 
 
 def begin(settings: Settings, text: TrainingText) -> Networks:
@@ -33,7 +34,7 @@ def begin(settings: Settings, text: TrainingText) -> Networks:
         torch.manual_seed(settings.seed)
         bilm = BiLM(settings.bilm, dropouts=settings.dropouts_in_use)
         is_sparse = settings.num_samples is not None and not settings.is_tied
-        softmax = Softmax(len(text.vocabulary), state_width, sparse=is_sparse)
+        softmax = make_softmax(len(text.vocabulary), state_width, settings.cutoffs, sparse=is_sparse)
         _begin_at_unigrams(softmax, text.vocabulary)
         if text.start is not None:
             begin_at(text.start[1], bilm, softmax)
@@ -70,6 +71,10 @@ def _begin_at_unigrams(softmax: Softmax, vocabulary: Vocabulary) -> None:
         softmax.weight.mul_(0.1)
         bias = torch.from_numpy(np.log(counts / counts.sum()))
         softmax.bias.copy_(bias - bias.mean())
+        if isinstance(softmax, AdaptiveSoftmax):
+            softmax.cluster_weight.mul_(0.1)
+            of_clusters = torch.stack([bias[types].logsumexp(dim=0) for types in softmax.clusters])
+            softmax.cluster_bias.copy_(of_clusters - bias.mean())
 
 
 def _begin_at_vectors(drawn: Tensor, vectors: Vectors) -> None:

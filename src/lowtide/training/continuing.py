@@ -1,13 +1,14 @@
 """A training that begins with a model: ours, or a published one, goes on with another text.
 
-The network stays what it was. The vocabulary is that of the new text: types that the model knows keep their row of the
-softmax, and their vector where vectors are looked up; the others begin as in any training. A published HDF5 file has no
-softmax: all of it is learnt anew.
+The network stays what it was. What is predicted are the types of the new text: those that the model knows keep their
+row of the softmax, the others begin as in any training. Where vectors are looked up, all that the model knew keep
+theirs. A published HDF5 file has no softmax: all of it is learnt anew.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from torch import Tensor
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.loading import read
 from lowtide.errors import InputError
-from lowtide.model import BiLM, BiLMConfig, Softmax
-from lowtide.text.vocabulary import UNKNOWN_INDEX, Vocabulary
+from lowtide.model import AdaptiveSoftmax, BiLM, BiLMConfig, Softmax
+from lowtide.text.vocabulary import SPECIALS, UNKNOWN_INDEX, Vocabulary
 from lowtide.training.settings import TrainableTrunk
 from lowtide.weights.native import TABLE, read_tensors, save_tensors
 from lowtide.weights.stored import StoredModel
@@ -26,8 +27,11 @@ from lowtide.weights.stored import StoredModel
 log = logging.getLogger("lowtide")
 
 _KNOWN, _HAS_VECTOR = "known", "has_vector"
-"""(types,) each: what the softmax knows, and what is looked up: the same, but where the model has more words or another
-writing of a type."""
+"""(types,): what the softmax knows. (types and more words,): what is looked up: more, where the model has more words or
+another writing of a type."""
+_CLUSTERS = "softmax.cluster_weight"
+_PART = "part"
+"""(types,): of an adaptive softmax 0 for a common type, then the number of its cluster; 0 everywhere of another one."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,24 @@ def open_start(model: Path) -> StoredModel:
     return stored
 
 
-def write_start(stored: StoredModel, vocabulary: Vocabulary, target: Path) -> StartConfig:
+def words_beyond(stored: StoredModel, vocabulary: Vocabulary) -> list[str]:
+    """What a model that looks words up knows, and a text has not: none, if it looks nothing up."""
+    if stored.bilm.type_vectors is None or stored.words is None:
+        return []
+    words = [*stored.words.types[len(SPECIALS) :], *stored.more_words]
+    return [word for word in words if word not in vocabulary]
+
+
+def write_start(
+    stored: StoredModel, vocabulary: Vocabulary, target: Path, more_words: Sequence[str] = ()
+) -> StartConfig:
     """Lay down the numbers of a model, as far as they fit another vocabulary.
 
     Args:
         stored: from `open_start`.
         vocabulary: of the text that is to be trained on.
         target: the file.
+        more_words: what is looked up besides, from `words_beyond`.
     """
     tensors = {f"bilm.{name}": tensor for name, tensor in stored.bilm.state_dict().items()}
     known = has_vector = torch.zeros(len(vocabulary), dtype=torch.bool)
@@ -75,17 +90,21 @@ def write_start(stored: StoredModel, vocabulary: Vocabulary, target: Path) -> St
         known = torch.tensor([type_ in words for type_ in vocabulary.types])
         rows = torch.from_numpy(words.indices(vocabulary.types))  # of <UNK> where a type is not known
         if stored.config.bilm.symbols is not None:
-            places = torch.from_numpy(stored.spelling.char_ids(vocabulary.types)[:, 0]).long()
+            places = torch.from_numpy(stored.spelling.char_ids([*vocabulary.types, *more_words])[:, 0]).long()
             tensors[f"bilm.{TABLE}"] = tensors[f"bilm.{TABLE}"][places]
-            has_vector = known | (places != UNKNOWN_INDEX)
+            has_vector = places != UNKNOWN_INDEX
+            has_vector[: len(known)] |= known
         if softmax is not None:
-            tensors |= {"softmax.weight": softmax.weight[rows], "softmax.bias": softmax.bias[rows]}
+            part = torch.bucketize(rows, torch.tensor(stored.config.cutoffs, dtype=rows.dtype), right=True)
+            tensors |= {"softmax.weight": softmax.weight[rows], "softmax.bias": softmax.bias[rows], _PART: part}
+            if isinstance(softmax, AdaptiveSoftmax):
+                tensors[_CLUSTERS] = softmax.cluster_weight
     save_tensors(target, {**tensors, _KNOWN: known, _HAS_VECTOR: has_vector.clone()})
     if stored.words is not None:
         log.info("known       %s of %s types, from %s", f"{int(known.sum()):,}", f"{len(vocabulary):,}", stored.path)
     config = stored.config.bilm
     if config.symbols is not None:
-        config = replace(config, symbols=replace(config.symbols, num_symbols=len(vocabulary)))
+        config = replace(config, symbols=replace(config.symbols, num_symbols=len(vocabulary) + len(more_words)))
     table = stored.bilm.type_vectors
     return StartConfig(
         name=stored.path.name,
@@ -103,8 +122,8 @@ def begin_at(start: Path, bilm: BiLM, softmax: Softmax) -> None:
     Args:
         start: the file.
         bilm: of the new training; the vectors of types that the model does not know stay as they were drawn.
-        softmax: likewise. It is at the log frequencies of the new text, and the biases that come in are moved, all by
-            one number, to where it is: a softmax does not know where its logits lie.
+        softmax: likewise. It is at the log frequencies of the new text, and the biases that come in are moved to where
+            it is, by one number for all that were predicted side by side: a softmax does not know where its logits lie.
     """
     tensors = read_tensors(start)
     known, has_vector = tensors.pop(_KNOWN), tensors.pop(_HAS_VECTOR)
@@ -112,8 +131,12 @@ def begin_at(start: Path, bilm: BiLM, softmax: Softmax) -> None:
         given = tensors[f"bilm.{name}"]
         _take(parameter, given, has_vector if name == TABLE else None)
     if "softmax.weight" in tensors:
-        bias = tensors["softmax.bias"]
-        _take(softmax.bias, bias + (softmax.bias[known] - bias[known]).mean(), known)
+        parts = tensors.get(_PART, torch.zeros(len(known)))  # begun by an older version
+        for part in parts.unique():
+            here, given = known & (parts == part), tensors["softmax.bias"]
+            _take(softmax.bias, given + (softmax.bias[here] - given[here]).mean(), here)
+        if isinstance(softmax, AdaptiveSoftmax) and len(tensors.get(_CLUSTERS, [])) == len(softmax.cutoffs):
+            softmax.cluster_weight.copy_(tensors[_CLUSTERS])
         _take(softmax.weight, tensors["softmax.weight"], known)
 
 

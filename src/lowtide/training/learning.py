@@ -81,8 +81,8 @@ class _Predicted:
     """The mean over the targets."""
     d_states: Tensor
     """(targets, state width)"""
-    d_softmax: Sequence[Tensor]
-    """The gradients of the softmax's weight and bias."""
+    d_softmax: dict[str, Tensor]
+    """The gradients of the softmax's parameters, by name."""
 
 
 def learn(
@@ -99,7 +99,7 @@ def learn(
     Args:
         networks: in training, with their dropouts.
         batch: what is read, and what is to be predicted.
-        candidates: of a sampled softmax; None: the full one.
+        candidates: of a sampled softmax; None: of another one.
         carry: the states to go on with; only its first rows, if there are fewer now.
         seed: of the dropout.
         shares: how much the mean of each objective weighs, in the order of `num_targets`: less than 1 where the batch
@@ -121,7 +121,7 @@ def learn(
         found = softmax_gradients(softmax, seen.detach(), targets, candidates)
         d_seen = share * found.states
         [d_states] = torch.autograd.grad(seen, [leaf], d_seen) if drops.outputs else [d_seen]
-        return _Predicted(found.nats, d_states, [share * found.weight, share * found.bias])
+        return _Predicted(found.nats, d_states, {name: share * value for name, value in found.parameters.items()})
 
     def go(direction: int) -> tuple[_Read, _Predicted]:
         leaf = vectors.detach().requires_grad_()
@@ -147,9 +147,9 @@ def learn(
         partial(_gradients, bilm.backward_lstm, back, of_back.d_states),
     )
     vectors.backward(d_vectors[0] + d_vectors[1])
-    for number, parameter in enumerate((softmax.weight, softmax.bias)):
+    for name, parameter in softmax.named_parameters():
         for found in predicted:
-            gradient = found.d_softmax[number]
+            gradient = found.d_softmax[name]
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient  # it may be tied
     nats = shares[0] * of_ahead.nats + shares[1] * of_back.nats
     return Learnt(float(nats) / 2, Carry(ahead.after, back.after))

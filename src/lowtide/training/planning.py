@@ -14,16 +14,20 @@ from lowtide.embeddings.device import pick_device
 from lowtide.errors import InputError, require
 from lowtide.files import folder_size
 from lowtide.model import Dropouts
+from lowtide.model.adaptive_softmax import cheapest_cutoffs
+from lowtide.text.vocabulary import Vocabulary
 from lowtide.training import presets
 from lowtide.training.budget import Budget
 from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forecast, probe
 from lowtide.training.ranks import ALONE, Ranks
 from lowtide.training.reading import TextOptions, TrainingText
 from lowtide.training.regularisation import dropouts_for
-from lowtide.training.settings import Objective, OptimizerName, Settings, TrainableTrunk, versions
+from lowtide.training.settings import Objective, OptimizerName, Settings, SoftmaxName, TrainableTrunk, versions
 from lowtide.training.trainer import Trainer
 
 ROW_TOKENS = 64
+NUM_CLUSTERS = 3
+"""Of an adaptive softmax."""
 SAMPLED_FROM = 4
 """The softmax is sampled when the vocabulary is at least this many times the samples."""
 
@@ -51,6 +55,8 @@ class TrainOptions:
     """Whether what the log says goes to TensorBoard, too."""
     dropouts: Dropouts | None = None
     """None: by the passes over the text."""
+    softmax: SoftmaxName = "auto"
+    """``auto``: sampled where the vocabulary is large."""
     optimizer: OptimizerName = "adamw"
     """Of the matrices of the LSTMs; AdamW for the rest."""
 
@@ -68,6 +74,8 @@ class TrainOptions:
             raise InputError(f"unknown objective {self.objective!r}, expected {' or '.join(get_args(Objective))}")
         if self.optimizer not in get_args(OptimizerName):
             raise InputError(f"unknown optimizer {self.optimizer!r}, expected {' or '.join(get_args(OptimizerName))}")
+        if self.softmax not in get_args(SoftmaxName):
+            raise InputError(f"unknown softmax {self.softmax!r}, expected {', '.join(get_args(SoftmaxName))}")
         if self.trunk is not None and self.trunk not in get_args(TrainableTrunk):
             raise InputError(f"unknown trunk {self.trunk!r}, expected {' or '.join(get_args(TrainableTrunk))}")
         if self.threads is not None and self.threads < 1:
@@ -144,14 +152,15 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         raise InputError(f"{start.name} predicts with other vectors than it looks up: leave tied open")
     _refuse_cloze(options.objective, documents=text.documents)
     is_tied = can_tie and (text.has_words if start is None else start.is_tied)
-    is_sampled = len(text.vocabulary) >= SAMPLED_FROM * preset.num_samples
+    num_samples, cutoffs = _output_layer(options.softmax, preset.num_samples, text.vocabulary)
     settings = Settings(
         preset=preset_name,
         bilm=bilm,
         budget_tokens=budget,
         rows=preset.rows,
         row_tokens=ROW_TOKENS,
-        num_samples=preset.num_samples if is_sampled else None,
+        num_samples=num_samples,
+        cutoffs=cutoffs,
         learning_rate=rate if options.learning_rate is None else options.learning_rate,
         seed=options.seed,
         min_count=text.min_count,
@@ -168,6 +177,14 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         is_tied=is_tied if options.tied is None else options.tied,
     )
     return _with_dropouts(settings, text, options)
+
+
+def _output_layer(name: SoftmaxName, num_samples: int, vocabulary: Vocabulary) -> tuple[int | None, tuple[int, ...]]:
+    """The samples of a sampled softmax, the cutoffs of an adaptive one."""
+    size = len(vocabulary)
+    if name == "sampled" or (name == "auto" and size >= SAMPLED_FROM * num_samples):
+        return min(num_samples, size // 2), ()
+    return None, cheapest_cutoffs(vocabulary.counts, NUM_CLUSTERS) if name == "adaptive" else ()
 
 
 def _with_dropouts(settings: Settings, text: TrainingText, options: TrainOptions) -> Settings:

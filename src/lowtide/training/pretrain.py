@@ -28,7 +28,7 @@ from lowtide.training.log import LOG, draw_log
 from lowtide.training.planning import TrainOptions, plan, refuse_together
 from lowtide.training.ranks import Ranks, opened
 from lowtide.training.reading import Inputs, TextOptions, TrainingText, open_text, read_text
-from lowtide.training.settings import Objective, OptimizerName, Settings, TrainableTrunk
+from lowtide.training.settings import Objective, OptimizerName, Settings, SoftmaxName, TrainableTrunk
 from lowtide.training.trainer import Trainer
 from lowtide.training.watching import tensorboard as write_tensorboard
 from lowtide.weights.native import CALIBRATION, CONFIG, NAME, VOCABULARY, read_config, save_model
@@ -72,6 +72,7 @@ def pretrain(
     seed: int = 0,
     learning_rate: float | None = None,
     dropout: float | Dropouts | None = None,
+    softmax: SoftmaxName = "auto",
     optimizer: OptimizerName = "adamw",
     tensorboard: bool = False,
     resume: bool = False,
@@ -107,7 +108,8 @@ def pretrain(
         lowercase: the share of the sentences, 0 to 1, that are read in lower case: for a model that is to know text
             without capitals, too.
         from_model: a model that the training begins with, ours or a published one: for another domain. Its sizes and
-            its way to cut text are kept, the vocabulary is that of ``texts``.
+            its way to cut text are kept; what is predicted are the types of ``texts``. Where words are looked up, those
+            that the model knew keep their vectors, whether they stand in ``texts`` or not.
         valid: held-out text; without it one document in a hundred is kept apart.
         min_count: the rarest type that the softmax predicts.
         max_types: how many types it predicts, at most: the commonest ones.
@@ -120,6 +122,8 @@ def pretrain(
         learning_rate: the highest; None: the preset's. With ``resume``, a new one.
         dropout: what is left out while training: one rate, or a `lowtide.model.Dropouts`; None: by the passes over the
             text, more where ``inputs="words"`` reads a small text often (`lowtide.training.regularisation`).
+        softmax: ``full``; ``sampled``, which learns to tell a type from some that are drawn; ``adaptive``, which
+            predicts rare types in two steps; ``auto``: sampled where the vocabulary is large, else full.
         optimizer: ``muon`` takes more time a step and fewer steps: for the matrices of the LSTMs; AdamW for the rest.
         tensorboard: whether to write what the log says for TensorBoard, too, in ``out/tensorboard``.
         resume: go on with the training in ``out``, under the settings it began with.
@@ -159,6 +163,7 @@ def pretrain(
         trunk=trunk,
         tensorboard=tensorboard,
         dropouts=Dropouts.plain(dropout) if isinstance(dropout, (int, float)) else dropout,
+        softmax=softmax,
         optimizer=optimizer,
     )
     return run(texts, Path(out), text_options, options, resume=resume)
@@ -290,6 +295,7 @@ def _warn_of_unused(text_options: TextOptions, options: TrainOptions, settings: 
         "seed": (options.seed or None, settings.seed),
         "trunk": (options.trunk, settings.trunk),
         "optimizer": (None if options.optimizer == "adamw" else options.optimizer, settings.optimizer),
+        "softmax": (None if options.softmax == "auto" else options.softmax, settings.softmax),
         "objective": (None if options.objective == "lm" else options.objective, settings.objective),
         "tied": (options.tied, settings.is_tied),
         "dropout": (options.dropouts, settings.dropouts_in_use),
@@ -309,6 +315,7 @@ def _model_config(settings: Settings, text: TrainingText) -> ModelConfig:
         bilm=settings.bilm,
         documents=settings.documents,
         folds_case=text.folds_case,
+        cutoffs=settings.cutoffs,
         preset=settings.preset,
         training=to_json(settings),
     )
@@ -354,7 +361,8 @@ def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
         )
         log.info("%s times %s was cut", f"{position.num_cut:,}", longer)
     log.info("time        %s; the forecast was %s", format_seconds(position.seconds), format_seconds(forecast_seconds))
-    save_model(out, _model_config(settings, text), text.vocabulary, trainer.bilm, trainer.softmax)
+    config = _model_config(settings, text)
+    save_model(out, config, text.vocabulary, trainer.bilm, trainer.softmax, more_words=text.more_words)
     log.info(
         "done        %s in %s. Whoever has this folder can read in %s which %s types stood %d times or "
         "more in the text",
@@ -370,7 +378,8 @@ def _calibrate(trainer: Trainer, text: TrainingText, out: Path) -> Calibration |
     """Fit a calibration to the text that was trained on and lay it down; a function of model and text alone."""
     if text.num_train_tokens < LEAST_TOKENS:
         return None
-    stored = StoredModel(out, NAME, _model_config(trainer.settings, text), trainer.bilm.eval(), text.vocabulary)
+    config, bilm = _model_config(trainer.settings, text), trainer.bilm.eval()
+    stored = StoredModel(out, NAME, config, bilm, text.vocabulary, more_words=text.more_words)
     elmo = Elmo(stored, device=trainer.settings.device)
     num_tokens = min(MAX_TOKENS, max(_LEAST_CALIBRATED, int(_CALIBRATED_SHARE * trainer.settings.budget_tokens)))
     calibration = elmo.fit_calibration(text.sample(num_tokens), max_tokens=num_tokens)

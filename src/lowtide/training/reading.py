@@ -31,9 +31,9 @@ from lowtide.text.opening import CutOptions, open_texts
 from lowtide.text.shards import CorpusCounts, PreparedCorpus, prepare
 from lowtide.text.tokenize import Tokenizer
 from lowtide.text.vocabulary import Vocabulary
-from lowtide.training.continuing import StartConfig, open_start, write_start
+from lowtide.training.continuing import StartConfig, open_start, words_beyond, write_start
 from lowtide.training.presets import MAX_SYMBOLS, MAX_VOCABULARY, default_min_count
-from lowtide.weights.native import NAME, VOCABULARY
+from lowtide.weights.native import MORE_WORDS, NAME, VOCABULARY, read_more_words, write_list
 from lowtide.weights.stored import StoredModel, spelling_for
 
 log = logging.getLogger("lowtide")
@@ -112,6 +112,8 @@ class TrainingText:
 
     prepared: PreparedCorpus
     vocabulary: Vocabulary
+    more_words: Sequence[str]
+    """Words that have a vector and are not predicted: those of the model that the training begins with."""
     min_count: int
     description: str
     """``3 files, one sentence a line``: no names, no text."""
@@ -210,8 +212,12 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     if options.vectors is not None:
         _write_vectors(options.vectors, vocabulary, folder / _VECTORS)
     is_looked_up = len(occurrences) <= MAX_SYMBOLS if options.inputs == "auto" else options.inputs == "words"
-    begun = None if start is None else write_start(start, vocabulary, folder / _START)
-    if begun is not None:
+    begun = None
+    if start is not None:
+        more_words = words_beyond(start, vocabulary)
+        if more_words:
+            write_list(folder / MORE_WORDS, more_words)
+        begun = write_start(start, vocabulary, folder / _START, more_words)
         is_looked_up = begun.bilm.symbols is not None
     has_words = options.inputs == "words"
     notes = _Notes(
@@ -242,11 +248,12 @@ def open_text(folder: Path, *, is_spelled: bool = False) -> TrainingText:
     prepared = PreparedCorpus(folder)
     notes = from_json(_Notes, read_json(folder / "notes.json"), where=str(folder / "notes.json"))
     vocabulary = Vocabulary.load(folder / VOCABULARY)
-    num_symbols = len(vocabulary) if notes.is_alphabet else None
+    more_words = read_more_words(folder)
+    num_symbols = len(vocabulary) + len(more_words) if notes.is_alphabet else None
     characters = None if notes.is_alphabet else CharCNNConfig()
     if notes.start is not None:
         characters = notes.start.bilm.char_cnn
-    spelling = spelling_for(vocabulary, characters, folds_case=notes.folds_case)
+    spelling = spelling_for(vocabulary, characters, more=more_words, folds_case=notes.folds_case)
     num_truncated = 0 if is_spelled else prepared.spell(spelling, vocabulary)
     if (folder / "held_out.json").is_file():
         held_out = read_json(folder / "held_out.json")
@@ -255,6 +262,7 @@ def open_text(folder: Path, *, is_spelled: bool = False) -> TrainingText:
     return TrainingText(
         prepared,
         vocabulary,
+        more_words,
         notes.min_count,
         notes.description,
         held_out,

@@ -21,6 +21,7 @@ from lowtide.model import BiLMConfig, Dropouts
 Objective = Literal["lm", "lm+cloze"]
 TrainableTrunk = Literal["elmo", "lstm"]
 OptimizerName = Literal["adamw", "muon"]
+SoftmaxName = Literal["auto", "full", "sampled", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Settings:
     row_tokens: int
     """Positions of a row; a longer sentence is cut."""
     num_samples: int | None
-    """Of the sampled softmax; None for the full one."""
+    """Of the sampled softmax; None for another one."""
     learning_rate: float
     """The highest."""
     seed: int
@@ -61,6 +62,8 @@ class Settings:
     """Whether the state is carried from sentence to sentence within a document."""
     objective: Objective = "lm"
     """``lm+cloze``: beside the two language models, see `lowtide.model.cloze`."""
+    cutoffs: tuple[int, ...] = ()
+    """Of the adaptive softmax, `lowtide.model.adaptive_softmax`; none for another one."""
     is_tied: bool = False
     """Whether the softmax predicts with the vectors that are looked up: Inan et al. (2017),
     https://arxiv.org/abs/1611.01462."""
@@ -101,6 +104,11 @@ class Settings:
         rate = dropouts.plain_rate
         bilm = dataclasses.replace(self.bilm, dropout=rate or 0.0)
         return dataclasses.replace(self, bilm=bilm, dropouts=dropouts if rate is None else None)
+
+    @property
+    def softmax(self) -> SoftmaxName:
+        """Its name."""
+        return "sampled" if self.num_samples is not None else "adaptive" if self.cutoffs else "full"
 
     @property
     def epochs(self) -> float:

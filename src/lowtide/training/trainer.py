@@ -85,7 +85,9 @@ class Trainer:
         self._tokenizer = open_tokenizer(text.counts.tokenizer)
         self._work, self._log_path = work, log_path
         self._device = ranks.device(settings.device)
-        spelling = spelling_for(self.vocabulary, settings.bilm.char_cnn, folds_case=text.folds_case)
+        spelling = spelling_for(
+            self.vocabulary, settings.bilm.char_cnn, more=text.more_words, folds_case=text.folds_case
+        )
         kind: type[TrainingBatches] = SentenceBatches if settings.trunk == "lstm" else PackedBatches
         if settings.documents:
             kind = DocumentBatches

@@ -8,7 +8,8 @@
 ``words.txt``                words that have a vector beyond those, one a line, if there are any
 ``letters.txt``              one a line, for models that read the letters of a dictionary and not bytes
 ``softmax.safetensors``      ``weight`` and ``bias``; wanted for guesses and perplexity only. Without ``weight``, it
-                             predicts with the vectors that are looked up
+                             predicts with the vectors that are looked up. With cutoffs in ``config.json``, also
+                             ``cluster_weight`` and ``cluster_bias``: `lowtide.model.adaptive_softmax`
 ``calibration.safetensors``  what its vectors are like over a text: `lowtide.embeddings.calibration`
 ``README.md``                the card
 ``training.jsonl``           the log
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -103,7 +105,7 @@ def save_model(
         vocabulary.save(folder / VOCABULARY)
     for name, listed in ((LETTERS, letters), (MORE_WORDS, more_words)):
         if listed:
-            write_text(folder / name, "".join(f"{escape(item)}\n" for item in listed))
+            write_list(folder / name, listed)
     write_json(folder / CONFIG, to_json(config))
     if softmax is not None:
         tensors = softmax.state_dict()
@@ -111,6 +113,16 @@ def save_model(
             del tensors["weight"]
         save_tensors(folder / SOFTMAX, _as_stored(tensors, store))
     save_tensors(folder / MODEL, _as_stored(bilm.state_dict(), store))
+
+
+def write_list(path: Path, listed: Sequence[str]) -> None:
+    """Write types or letters, one a line, whole."""
+    write_text(path, "".join(f"{escape(item)}\n" for item in listed))
+
+
+def read_more_words(folder: Path) -> list[str]:
+    """The words that have a vector behind those of the vocabulary; mostly none."""
+    return _lines_of(folder, MORE_WORDS) if (folder / MORE_WORDS).is_file() else []
 
 
 def is_tied(softmax: Softmax, bilm: Trunk) -> bool:
@@ -181,7 +193,7 @@ def load_model(folder: Path) -> StoredModel:
     has_softmax, symbols = (folder / SOFTMAX).is_file(), config.bilm.symbols
     is_wanted = has_softmax or symbols is not None
     vocabulary = Vocabulary.load(folder / VOCABULARY) if is_wanted or (folder / VOCABULARY).is_file() else None
-    more_words = _lines_of(folder, MORE_WORDS) if (folder / MORE_WORDS).is_file() else []
+    more_words = read_more_words(folder)
     if symbols is not None and vocabulary is not None and symbols.num_symbols != len(vocabulary) + len(more_words):
         beside = f" and {MORE_WORDS} {len(more_words)}" if more_words else ""
         raise ModelError(
@@ -199,7 +211,7 @@ def load_model(folder: Path) -> StoredModel:
         bilm,
         vocabulary,
         letters,
-        functools.partial(_load_softmax, folder, len(vocabulary), bilm) if has_softmax and vocabulary else None,
+        functools.partial(_load_softmax, folder, len(vocabulary), config, bilm) if has_softmax and vocabulary else None,
         card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         calibration if calibration.is_file() else None,
         more_words,
@@ -224,9 +236,15 @@ def _lines_of(folder: Path, name: str) -> list[str]:
     return [unescape(line) for line in text.removesuffix("\n").split("\n")]
 
 
-def _load_softmax(folder: Path, num_types: int, bilm: Trunk) -> Softmax:
-    path, table = folder / SOFTMAX, bilm.type_vectors
-    softmax = blank_softmax(num_types, bilm.config.lstm.state_width)
+def _load_softmax(folder: Path, num_types: int, config: ModelConfig, bilm: Trunk) -> Softmax:
+    path, table, cutoffs = folder / SOFTMAX, bilm.type_vectors, config.cutoffs
+    edges = [0, *cutoffs, num_types]
+    if not all(first < behind for first, behind in itertools.pairwise(edges)):
+        raise ModelError(
+            f"{folder / CONFIG} has cutoffs {list(cutoffs)}, expected them to rise between 0 and the {num_types} types "
+            f"of {VOCABULARY}: are they from the same model?"
+        )
+    softmax = blank_softmax(num_types, config.bilm.lstm.state_width, cutoffs)
     if table is None or "weight" in _names_in(path):
         load_tensors(path, softmax)
         return softmax

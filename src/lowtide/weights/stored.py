@@ -13,7 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from lowtide.errors import ModelError
-from lowtide.model import BiLM, BiLMConfig, CharCNNConfig, JointLSTM, Softmax, Trunk
+from lowtide.model import AdaptiveSoftmax, BiLM, BiLMConfig, CharCNNConfig, JointLSTM, Softmax, Trunk
 from lowtide.text.characters import ByteSpelling, LetterSpelling, Spelling, SymbolSpelling
 from lowtide.text.tokenize import Sentence, TokenizerConfig
 from lowtide.text.vocabulary import Vocabulary
@@ -39,6 +39,8 @@ class ModelConfig:
     """Whether the state passes from sentence to sentence within a document."""
     folds_case: bool = False
     """Whether a word that has no vector takes that of another writing of it: ``LONDON`` that of ``London``."""
+    cutoffs: tuple[int, ...] = ()
+    """Of an adaptive softmax: the first type of every cluster; none: it is not adaptive."""
     preset: str | None = None
     training: Any = None
     """A record of how the model was trained: budget, seed, versions. Nothing depends on it."""
@@ -134,11 +136,13 @@ class StoredModel:
             log.info(told, f"{count:,}", char_cnn.max_characters - 2)
 
 
-def spelling_for(vocabulary: Vocabulary, characters: CharCNNConfig | None, *, folds_case: bool = False) -> Spelling:
+def spelling_for(
+    vocabulary: Vocabulary, characters: CharCNNConfig | None, *, more: Sequence[str] = (), folds_case: bool = False
+) -> Spelling:
     """How types are written for a token network: byte by byte, or without a character network as symbols."""
     if characters is not None:
         return ByteSpelling(characters.max_characters)
-    return SymbolSpelling(vocabulary, folds_case=folds_case)
+    return SymbolSpelling(vocabulary, more=more, folds_case=folds_case)
 
 
 _TRUNKS: dict[str, type[Trunk]] = {"elmo": BiLM, "lstm": BiLM, "joint_lstm": JointLSTM}
@@ -150,10 +154,15 @@ def blank_network(config: BiLMConfig, trunk: str = "elmo") -> Trunk:
         return _TRUNKS[trunk](config).eval()
 
 
-def blank_softmax(num_types: int, width: int) -> Softmax:
+def make_softmax(num_types: int, width: int, cutoffs: Sequence[int] = (), *, sparse: bool = False) -> Softmax:
+    """An output layer: with cutoffs an adaptive one."""
+    return AdaptiveSoftmax(num_types, width, cutoffs) if cutoffs else Softmax(num_types, width, sparse=sparse)
+
+
+def blank_softmax(num_types: int, width: int, cutoffs: Sequence[int] = ()) -> Softmax:
     """An output layer that has shapes and no numbers yet."""
     with torch.device("meta"), _Uninitialised():
-        return Softmax(num_types, width).eval()
+        return make_softmax(num_types, width, cutoffs).eval()
 
 
 class _Uninitialised(TorchFunctionMode):
