@@ -98,8 +98,12 @@ def suited_presets(num_tokens: int) -> list[str]:
 
 
 def nearest_preset(cell_width: int) -> str:
-    """The preset whose steps suit a network of another making."""
-    return min(PRESETS, key=lambda name: abs(math.log(PRESETS[name].lstm.cell_width / cell_width)))
+    """The preset whose steps suit a network of another making; of two as near, the larger."""
+    return min(PRESETS, key=lambda name: (abs(math.log(_width(name) / cell_width)), -_width(name)))
+
+
+def _width(name: str) -> int:
+    return PRESETS[name].lstm.cell_width
 
 
 CONTINUED_RATE = 0.25
