@@ -176,7 +176,7 @@ def pretrain(
         trunk=trunk,
         tensorboard=tensorboard,
         dropouts=dropouts_said(dropout),
-        softmax=softmax,
+        softmax=None if softmax == "auto" else softmax,
         optimizer=optimizer,
     )
     if dry_run:

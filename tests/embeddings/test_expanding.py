@@ -119,6 +119,14 @@ def test_an_expanded_model_is_saved_and_read(
     assert [place.is_known for place in guesses[0]] == [True, False, True, True]
 
 
+def test_an_expanded_model_is_written_as_published(known: StoredModel, words: Word2Vec, tmp_path: Path) -> None:
+    expanded = expand(known, words).model
+    convert(expanded, tmp_path / "pair", to="hdf5")
+    sentence = ["Rio", "known5", expanded.more_words[-1]]
+    after = Elmo(read(tmp_path / "pair")).embed_layers([sentence])[0]
+    np.testing.assert_allclose(after, Elmo(expanded).embed_layers([sentence])[0], rtol=0, atol=1e-5)
+
+
 def test_a_training_goes_on_with_the_vectors_of_new_words(known: StoredModel, words: Word2Vec, tmp_path: Path) -> None:
     from lowtide.training.continuing import begin_at, write_start
 

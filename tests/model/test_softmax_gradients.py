@@ -47,6 +47,20 @@ def test_they_are_those_of_autograd(
     assert_same(found, states, softmax)
 
 
+@pytest.mark.parametrize("kind", ["full", "sampled", "adaptive"])
+def test_of_a_longer_table_the_rows_that_predict_have_a_gradient(kind: str) -> None:
+    softmax = drawn(AdaptiveSoftmax(TYPES, WIDTH, (10,)) if kind == "adaptive" else Softmax(TYPES, WIDTH))
+    table = torch.nn.Parameter(torch.cat([softmax.weight.detach(), draw(9, WIDTH)]))
+    candidates = LogUniformSampler(TYPES, 12).candidates([3], device=CPU) if kind == "sampled" else None
+    states, targets = draw(TARGETS, WIDTH), torch.arange(TARGETS) * 7 % TYPES
+    expected = softmax_gradients(softmax, states, targets, candidates)
+    softmax.tie(table)
+    found = softmax_gradients(softmax, states, targets, candidates)
+    assert softmax.weight is table and found.parameters["weight"].shape == (TYPES, WIDTH)
+    for name, gradient in expected.parameters.items():
+        assert torch.equal(found.parameters[name], gradient)
+
+
 @pytest.mark.parametrize("at_once", [1, 400, 1 << 20])
 @pytest.mark.parametrize("cutoffs", [(10,), (3, 4, 20), (38, 39)])
 def test_those_of_an_adaptive_softmax_are_those_of_autograd(

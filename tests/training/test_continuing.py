@@ -17,10 +17,11 @@ from lowtide.model import AdaptiveSoftmax, BiLM, Softmax
 from lowtide.text.batches import TrainingBatch
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.training.continuing import begin_at, open_start, write_start
+from lowtide.training.reading import TextOptions, open_text, read_text
 from lowtide.training.settings import SoftmaxName
 from lowtide.training.trainer import Trainer
 from lowtide.weights.conversion import convert
-from lowtide.weights.native import TABLE, is_tied, load_model, save_model
+from lowtide.weights.native import MORE_WORDS, TABLE, is_tied, load_model, save_model, write_list
 from scenario import BUDGET, pretrain_mini, write_corpus
 
 
@@ -182,6 +183,64 @@ def test_words_that_the_new_text_has_not_keep_their_vectors(
     assert again.knows("comes") and len(again.more_words) == len(found.more_words)
     perplexity = lowtide.load(second).language_model().perplexity("The w1x1 goes abroad .")
     assert perplexity.mean < 20
+
+
+def test_an_adaptive_softmax_goes_on_as_one_and_where_it_was(tmp_path: Path, mini_preset: None) -> None:
+    corpus = write_corpus(tmp_path / "corpus.txt")
+    first, second = tmp_path / "first", tmp_path / "second"
+    lowtide.pretrain(
+        [corpus], out=first, preset="tiny", tokens=BUDGET, min_count=1, inputs="words", softmax="adaptive", seed=3
+    )
+    lowtide.pretrain([corpus], out=second, from_model=first, tokens=300, min_count=1)
+    assert load_model(second).config.cutoffs == load_model(first).config.cutoffs != ()
+    ended = min(_looks(first), key=lambda look: look["valid_forward"] + look["valid_backward"])
+    for direction in ("valid_forward", "valid_backward"):
+        assert _looks(second)[0][direction] == pytest.approx(ended[direction], rel=1e-5)
+    assert "adaptive softmax" in (second / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_another_text_has_left_behind_is_not_read(tmp_path: Path, mini_preset: None) -> None:
+    corpus, out = write_corpus(tmp_path / "corpus.txt"), tmp_path / "out"
+    write_list(begun(out) / "text" / MORE_WORDS, ["secret"])
+    lowtide.pretrain([corpus], out=out, preset="tiny", tokens=300, min_count=1, inputs="words")
+    assert not load_model(out).knows("secret") and not (out / MORE_WORDS).exists()
+
+
+def begun(out: Path) -> Path:
+    """The work folder of a run that was killed before its first step."""
+    (out / "work" / "text").mkdir(parents=True)
+    (out / "work" / ".lowtide").touch()
+    return out / "work"
+
+
+def test_words_that_are_gone_are_missed(tmp_path: Path, mini_preset: None) -> None:
+    first = tmp_path / "first"
+    lowtide.pretrain(
+        [write_corpus(tmp_path / "corpus.txt")], out=first, preset="tiny", tokens=300, min_count=1, inputs="words"
+    )
+    (tmp_path / "other.txt").write_text("The w1x1 goes abroad .\n\n" * 50, encoding="utf-8")
+    text = read_text([tmp_path / "other.txt"], TextOptions(start=first), tmp_path / "text")
+    assert len(text.more_words) > 1000
+    (tmp_path / "text" / MORE_WORDS).unlink()
+    with pytest.raises(ModelError, match=r"holds \d+ words, expected \d+: is words\.txt as it was"):
+        open_text(tmp_path / "text")
+
+
+def test_the_card_says_which_words_a_folder_gives_away(
+    tmp_path: Path, mini_preset: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    lowtide.pretrain(
+        [write_corpus(tmp_path / "corpus.txt")], out=first, preset="tiny", tokens=300, min_count=1, inputs="words"
+    )
+    (tmp_path / "other.txt").write_text("The w1x1 goes abroad .\n\n" * 50, encoding="utf-8")
+    caplog.set_level("INFO", logger="lowtide")
+    lowtide.pretrain([tmp_path / "other.txt"], out=second, from_model=first, tokens=300, min_count=1)
+    count = f"{len(load_model(second).more_words):,}"
+    assert f"And `words.txt`: {count} words of the model it was begun with." in (second / "README.md").read_text(
+        "utf-8"
+    )
+    assert f"kept        {count} words" in caplog.text and f"words.txt lists the {count} words of first" in caplog.text
 
 
 def test_an_adaptive_softmax_gives_its_rows_to_any_other(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 import torch
 
-from lowtide.model import BiLM, Softmax
+from lowtide.model import AdaptiveSoftmax, BiLM, Softmax
 from lowtide.training.learning import Networks
 from lowtide.training.optimisation import (
     clip_gradients,
@@ -99,6 +99,10 @@ def test_biases_and_embeddings_do_not_decay() -> None:
     decaying = {id(p) for group in adam.param_groups if group["weight_decay"] for p in group["params"]}
     kept = [softmax.weight, softmax.bias, bilm.token_network.char_embedding.weight]  # type: ignore[union-attr]  # of bytes
     assert not decaying & {id(parameter) for parameter in kept}
+    adaptive = AdaptiveSoftmax(10, 6, (4,))
+    [adam] = make_optimizers(Networks(bilm, adaptive), learning_rate=0.1, weight_decay=0.01)
+    decaying = {id(p) for group in adam.param_groups if group["weight_decay"] for p in group["params"]}
+    assert not decaying & {id(parameter) for parameter in adaptive.parameters()}
     assert id(bilm.forward_lstm.layers[0].input_weight) in decaying
 
 

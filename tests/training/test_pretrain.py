@@ -525,9 +525,9 @@ def test_the_softmax_is_as_it_is_said_or_sampled_where_there_are_many_types(
     few = read_text([corpus], TextOptions(max_types=100), tmp_path / "few")
     many = read_text([corpus], TextOptions(min_count=1), tmp_path / "many")
 
-    def found(text: TrainingText, name: SoftmaxName = "auto") -> tuple[str, int | None, int]:
+    def found(text: TrainingText, name: SoftmaxName | None = None) -> tuple[str, int | None, int]:
         settings = settle(text, TrainOptions(budget=Budget(epochs=1), softmax=name), "tiny")
-        assert settings.softmax == (name if name != "auto" else settings.softmax)
+        assert name is None or settings.softmax == name
         return settings.softmax, settings.num_samples, len(settings.cutoffs)
 
     assert len(few.vocabulary) < 4 * 32 <= len(many.vocabulary)
@@ -626,7 +626,7 @@ def test_a_model_of_words_is_trained_saved_and_opened(
         ({"tied": True}, "nothing to tie the softmax to"),
         ({"objective": "cloze"}, "unknown objective 'cloze', expected lm or lm\\+cloze"),
         ({"objective": "lm+cloze", "documents": True}, "the cloze objective reads sentences"),
-        ({"softmax": "hierarchical"}, "unknown softmax 'hierarchical', expected auto, full, sampled, adaptive"),
+        ({"softmax": "hierarchical"}, "unknown softmax 'hierarchical', expected full, sampled, adaptive"),
         ({"optimizer": "sgd"}, "unknown optimizer 'sgd', expected adamw or muon"),
         ({"lowercase": 2.0}, "share in lower case is 2.0"),
         ({"weights": [1, 1]}, "found 2 weights for 1 texts"),

@@ -31,8 +31,8 @@ class SoftmaxGradients:
     states: Tensor
     """(targets, width)"""
     parameters: dict[str, Tensor]
-    """By the name that the softmax has for them; ``weight`` is sparse where the softmax is, with rows that may stand
-    twice."""
+    """By the name that the softmax has for them. Of ``weight`` the rows that predict; sparse where the softmax is, with
+    rows that may stand twice."""
 
 
 @torch.no_grad()
@@ -53,7 +53,7 @@ def softmax_gradients(
         sums, parameters = _adaptive(softmax, states, targets)
     else:
         sums = _summed(softmax.rows, softmax.bias, states, targets)
-        parameters = {"weight": _of_all(softmax, [sums.weight]), "bias": sums.bias}
+        parameters = {"weight": sums.weight, "bias": sums.bias}
     count = max(len(targets), 1)
     means = {name: gradient / count for name, gradient in parameters.items()}
     return SoftmaxGradients(sums.nats / count, sums.states / count, means)
@@ -142,7 +142,7 @@ def _sampled(
     if softmax.sparse:
         d_weight = torch.sparse_coo_tensor(indices[None], values, softmax.weight.shape, check_invariants=False)
     else:
-        d_weight = torch.zeros_like(softmax.weight).index_add_(0, indices, values)
+        d_weight = torch.zeros_like(softmax.rows).index_add_(0, indices, values)
     return sums, {"weight": d_weight, "bias": d_bias}
 
 
@@ -159,15 +159,9 @@ def _adaptive(softmax: AdaptiveSoftmax, states: Tensor, targets: Tensor) -> tupl
         weights.append(within.weight)
         biases.append(within.bias)
     parameters = {
-        "weight": _of_all(softmax, weights),
+        "weight": torch.cat(weights),
         "bias": torch.cat(biases),
         "cluster_weight": first.weight[common:],
         "cluster_bias": first.bias[common:],
     }
     return dataclasses.replace(first, nats=nats), parameters
-
-
-def _of_all(softmax: Softmax, of_types: list[Tensor]) -> Tensor:
-    """The gradient of the weights: that of the types that are predicted, and zero for those that are only looked up."""
-    num_others = len(softmax.weight) - len(softmax.bias)
-    return torch.cat([*of_types, softmax.weight.new_zeros(num_others, softmax.weight.shape[1])])

@@ -22,6 +22,7 @@ def write_card(
     perplexity: Perplexity | None,
     unigram: float | None,
     calibration: Calibration | None,
+    num_more_words: int,
     num_parameters: int,
     forecast_seconds: float,
 ) -> str:
@@ -37,6 +38,7 @@ def write_card(
         perplexity: of the held-out text (of about its first million tokens); None if there is none.
         unigram: perplexity of the unigram model there.
         calibration: as it was fitted; None if there was too little text.
+        num_more_words: that have a vector and are not predicted.
         num_parameters: of the biLM.
         forecast_seconds: that the training was to take.
     """
@@ -51,7 +53,7 @@ def write_card(
     measured = "No text was held out: the perplexity is not known."
     if perplexity is not None and unigram is not None:
         measured = f"""\
-Held-out perplexity (full softmax, per token, one boundary a sentence counted, unknown words scored as `<UNK>`):
+Held-out perplexity (over all types, per token, one boundary a sentence counted, unknown words scored as `<UNK>`):
 
 | forward | backward | mean | unigram model | targets | unknown |
 |---|---|---|---|---|---|
@@ -65,6 +67,10 @@ Held-out perplexity (full softmax, per token, one boundary a sentence counted, u
             f"before and after: {calibration.cosines()}"
         )
     also = "" if settings.begun_with is None else ", and that of the model it was begun with"
+    more, listed = "", ""
+    if num_more_words:
+        more = f"; {num_more_words:,} words more have a vector"
+        listed = f" And `words.txt`: {num_more_words:,} words of the model it was begun with."
     return f"""# {name}
 
 A bidirectional language model (ELMo) trained with lowtide, preset `{settings.preset}`, {num_parameters / 1e6:.1f} M parameters.
@@ -81,10 +87,10 @@ elmo.embed("...")  # a vector for every token
 | text | {corpus}: {counts.num_documents:,} documents, {counts.num_sentences:,} sentences, {counts.num_tokens:,} tokens |
 | trained on | {train_tokens:,} tokens; {held_out} held out |
 | tokenizer | `{tokenizer.name}`, language `{tokenizer.language}`, version {tokenizer.version} |
-| vocabulary | {settings.vocabulary_size:,} types seen at least {settings.min_count} times; rarer ones are predicted as `<UNK>` |
+| vocabulary | {settings.vocabulary_size:,} types seen at least {settings.min_count} times; rarer ones are predicted as `<UNK>`{more} |
 | input | {kind}; {num_truncated:,} types were longer than a row and cut |
 | layers | {settings.bilm.lstm.num_layers + 1} of width {2 * settings.bilm.lstm.state_width} (layer 0 is before context) |
-| training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)} (forecast: {format_seconds(forecast_seconds)}), {threads}, {settings.device}, {settings.dtype}, {settings.optimizer} |
+| training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)} (forecast: {format_seconds(forecast_seconds)}), {threads}, {settings.device}, {settings.dtype}, {settings.optimizer}, {settings.softmax} softmax |
 {begun}| state | {"carried from sentence to sentence within a document" if settings.documents else "zero at every sentence"} |
 | dropout | {settings.dropouts_in_use} |
 | best state | step {position.best_step:,} |
@@ -95,5 +101,5 @@ elmo.embed("...")  # a vector for every token
 {curves}
 
 Licence: not stated; that of the text decides{also}. Anyone who has this folder can read `vocabulary.txt`: every
-type that stood at least {settings.min_count} times in the text.
+type that stood at least {settings.min_count} times in the text.{listed}
 """

@@ -27,10 +27,10 @@ from lowtide.weights.stored import StoredModel
 log = logging.getLogger("lowtide")
 
 _KNOWN, _HAS_VECTOR = "known", "has_vector"
-"""(types,): what the softmax knows. (types and more words,): what is looked up: more, where the model has more words or
+"""What the softmax knows, (types,); what has a vector, (types and more words,): more, where the model has more words or
 another writing of a type."""
-_CLUSTERS = "softmax.cluster_weight"
-_PART = "part"
+_CLUSTERS, _CLUSTER_BIAS = "softmax.cluster_weight", "softmax.cluster_bias"
+_PART = "softmax.part"
 """(types,): of an adaptive softmax 0 for a common type, then the number of its cluster; 0 everywhere of another one."""
 
 
@@ -46,6 +46,8 @@ class StartConfig:
     trunk: TrainableTrunk
     is_tied: bool
     """Whether input and output share their vectors."""
+    is_adaptive: bool = False
+    """Whether rare types are predicted in two steps."""
 
 
 def open_start(model: Path) -> StoredModel:
@@ -67,8 +69,9 @@ def words_beyond(stored: StoredModel, vocabulary: Vocabulary) -> list[str]:
     """What a model that looks words up knows, and a text has not: none, if it looks nothing up."""
     if stored.bilm.type_vectors is None or stored.words is None:
         return []
-    words = [*stored.words.types[len(SPECIALS) :], *stored.more_words]
-    return [word for word in words if word not in vocabulary]
+    types = list(enumerate(stored.words.types))[len(SPECIALS) :]
+    found = [type_ for number, type_ in types if stored.words.shown(number) == type_]  # none that stands twice
+    return [word for word in [*found, *stored.more_words] if word not in vocabulary]
 
 
 def write_start(
@@ -98,7 +101,7 @@ def write_start(
             part = torch.bucketize(rows, torch.tensor(stored.config.cutoffs, dtype=rows.dtype), right=True)
             tensors |= {"softmax.weight": softmax.weight[rows], "softmax.bias": softmax.bias[rows], _PART: part}
             if isinstance(softmax, AdaptiveSoftmax):
-                tensors[_CLUSTERS] = softmax.cluster_weight
+                tensors |= {_CLUSTERS: softmax.cluster_weight, _CLUSTER_BIAS: softmax.cluster_bias}
     save_tensors(target, {**tensors, _KNOWN: known, _HAS_VECTOR: has_vector.clone()})
     if stored.words is not None:
         log.info("known       %s of %s types, from %s", f"{int(known.sum()):,}", f"{len(vocabulary):,}", stored.path)
@@ -111,6 +114,7 @@ def write_start(
         checksum=Elmo(stored, device="cpu").checksum,
         bilm=config,
         trunk="lstm" if stored.config.trunk == "lstm" else "elmo",
+        is_adaptive=isinstance(softmax, AdaptiveSoftmax),
         is_tied=softmax is not None and table is not None and torch.equal(softmax.weight, table[: len(softmax.weight)]),
     )
 
@@ -131,12 +135,16 @@ def begin_at(start: Path, bilm: BiLM, softmax: Softmax) -> None:
         given = tensors[f"bilm.{name}"]
         _take(parameter, given, has_vector if name == TABLE else None)
     if "softmax.weight" in tensors:
+        given = tensors["softmax.bias"]
         parts = tensors.get(_PART, torch.zeros(len(known)))  # begun by an older version
-        for part in parts.unique():
-            here, given = known & (parts == part), tensors["softmax.bias"]
-            _take(softmax.bias, given + (softmax.bias[here] - given[here]).mean(), here)
-        if isinstance(softmax, AdaptiveSoftmax) and len(tensors.get(_CLUSTERS, [])) == len(softmax.cutoffs):
-            softmax.cluster_weight.copy_(tensors[_CLUSTERS])
+        for part in parts.unique().tolist():
+            here = known & (parts == part)
+            moved = (softmax.bias[here] - given[here]).mean()
+            _take(softmax.bias, given + moved, here)
+            clusters = tensors.get(_CLUSTERS, given[:0])
+            if part == 0 and isinstance(softmax, AdaptiveSoftmax) and len(clusters) == len(softmax.cutoffs):
+                softmax.cluster_weight.copy_(clusters)
+                softmax.cluster_bias.copy_(tensors[_CLUSTER_BIAS] + moved)
         _take(softmax.weight, tensors["softmax.weight"], known)
 
 

@@ -115,6 +115,8 @@ def begin_work(out: Path) -> None:
     if any(path.name != _LOCK and not (path == work and is_ours) for path in out.iterdir()):
         raise InputError(f"{out} is not empty: choose another --out")
     with explained(out):
+        if is_ours:
+            remove(work)  # of a run that was killed before its first step: of another text, maybe
         work.mkdir(exist_ok=True)
         (work / _OURS).touch()
 

@@ -127,9 +127,10 @@ def make_forecast(settings: Settings, trainer: Trainer, measured: Probe, *, corp
         corpus_bytes: of the prepared text on disk.
     """
     num_parameters = sum(parameter.numel() for parameter in trainer.bilm.parameters())
-    num_softmax = sum(parameter.numel() for parameter in trainer.softmax.parameters())
+    own = sum(p.numel() for p in trainer.softmax.parameters() if not (settings.is_tied and p is trainer.softmax.weight))
+    num_softmax = own + (trainer.softmax.rows.numel() if settings.is_tied else 0)
     # the checkpoint holds weights, two moments and the mean, twice while it is replaced; beside it lies the best state
-    disk = 4 * (num_parameters + num_softmax) * (2 * 4 + 1) + corpus_bytes
+    disk = 4 * ((num_parameters + own) * 2 * 4 + num_parameters + num_softmax) + corpus_bytes
     return Forecast(
         preset=settings.preset,
         begun_with=settings.begun_with,

@@ -149,10 +149,20 @@ def learn(
     vectors.backward(d_vectors[0] + d_vectors[1])
     for name, parameter in softmax.named_parameters():
         for found in predicted:
-            gradient = found.d_softmax[name]
-            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient  # it may be tied
+            _add_gradient(parameter, found.d_softmax[name])
     nats = shares[0] * of_ahead.nats + shares[1] * of_back.nats
     return Learnt(float(nats) / 2, Carry(ahead.after, back.after))
+
+
+def _add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:
+    """Add to the gradient that a parameter has, if it is tied, that of its first rows."""
+    if parameter.grad is None:
+        assert gradient.shape == parameter.shape
+        parameter.grad = gradient
+    elif gradient.is_sparse:
+        parameter.grad = parameter.grad + gradient
+    else:
+        parameter.grad[: len(gradient)] += gradient
 
 
 def num_targets(networks: Networks, batch: TrainingBatch) -> NDArray[np.int64]:

@@ -28,7 +28,7 @@ def make_optimizers(
     muon = _gates(networks.bilm) if name == "muon" else {}
     dense = [p for p in networks.parameters() if p not in muon and not (softmax.sparse and p is softmax.weight)]
     embeddings = {
-        id(softmax.weight),
+        *(id(p) for p in softmax.parameters()),
         *(id(p) for m in networks.bilm.modules() if isinstance(m, nn.Embedding) for p in m.parameters()),
     }
     decays = [p for p in dense if p.ndim > 1 and id(p) not in embeddings]

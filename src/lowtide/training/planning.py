@@ -55,8 +55,9 @@ class TrainOptions:
     """Whether what the log says goes to TensorBoard, too."""
     dropouts: Dropouts | None = None
     """None: by the passes over the text."""
-    softmax: SoftmaxName = "auto"
-    """``auto``: sampled where the vocabulary is large."""
+    softmax: SoftmaxName | None = None
+    """None: ``sampled`` where the vocabulary is large; ``adaptive`` if that of the model is, that the training begins
+    with."""
     optimizer: OptimizerName = "adamw"
     """Of the matrices of the LSTMs; AdamW for the rest."""
 
@@ -74,7 +75,7 @@ class TrainOptions:
             raise InputError(f"unknown objective {self.objective!r}, expected {' or '.join(get_args(Objective))}")
         if self.optimizer not in get_args(OptimizerName):
             raise InputError(f"unknown optimizer {self.optimizer!r}, expected {' or '.join(get_args(OptimizerName))}")
-        if self.softmax not in get_args(SoftmaxName):
+        if self.softmax is not None and self.softmax not in get_args(SoftmaxName):
             raise InputError(f"unknown softmax {self.softmax!r}, expected {', '.join(get_args(SoftmaxName))}")
         if self.trunk is not None and self.trunk not in get_args(TrainableTrunk):
             raise InputError(f"unknown trunk {self.trunk!r}, expected {' or '.join(get_args(TrainableTrunk))}")
@@ -152,7 +153,10 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         raise InputError(f"{start.name} predicts with other vectors than it looks up: leave tied open")
     _refuse_cloze(options.objective, documents=text.documents)
     is_tied = can_tie and (text.has_words if start is None else start.is_tied)
-    num_samples, cutoffs = _output_layer(options.softmax, preset.num_samples, text.vocabulary)
+    is_adaptive = start is not None and start.is_adaptive
+    num_samples, cutoffs = _output_layer(
+        "adaptive" if options.softmax is None and is_adaptive else options.softmax, preset.num_samples, text.vocabulary
+    )
     settings = Settings(
         preset=preset_name,
         bilm=bilm,
@@ -179,12 +183,16 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
     return _with_dropouts(settings, text, options)
 
 
-def _output_layer(name: SoftmaxName, num_samples: int, vocabulary: Vocabulary) -> tuple[int | None, tuple[int, ...]]:
+def _output_layer(
+    name: SoftmaxName | None, num_samples: int, vocabulary: Vocabulary
+) -> tuple[int | None, tuple[int, ...]]:
     """The samples of a sampled softmax, the cutoffs of an adaptive one."""
     size = len(vocabulary)
-    if name == "sampled" or (name == "auto" and size >= SAMPLED_FROM * num_samples):
+    if name is None:
+        name = "sampled" if size >= SAMPLED_FROM * num_samples else "full"
+    if name == "sampled":
         return min(num_samples, size // 2), ()
-    return None, cheapest_cutoffs(vocabulary.counts, NUM_CLUSTERS) if name == "adaptive" else ()
+    return None, (cheapest_cutoffs(vocabulary.counts, NUM_CLUSTERS) if name == "adaptive" else ())
 
 
 def _with_dropouts(settings: Settings, text: TrainingText, options: TrainOptions) -> Settings:

@@ -31,7 +31,7 @@ from lowtide.training.reading import Inputs, TextOptions, TrainingText, open_tex
 from lowtide.training.settings import Objective, OptimizerName, Settings, SoftmaxName, TrainableTrunk
 from lowtide.training.trainer import Trainer
 from lowtide.training.watching import tensorboard as write_tensorboard
-from lowtide.weights.native import CALIBRATION, CONFIG, NAME, VOCABULARY, read_config, save_model
+from lowtide.weights.native import CALIBRATION, CONFIG, MORE_WORDS, NAME, VOCABULARY, read_config, save_model
 from lowtide.weights.stored import FORMAT_VERSION, ModelConfig, StoredModel
 
 log = logging.getLogger("lowtide")
@@ -72,7 +72,7 @@ def pretrain(
     seed: int = 0,
     learning_rate: float | None = None,
     dropout: float | Dropouts | None = None,
-    softmax: SoftmaxName = "auto",
+    softmax: SoftmaxName | None = None,
     optimizer: OptimizerName = "adamw",
     tensorboard: bool = False,
     resume: bool = False,
@@ -123,7 +123,7 @@ def pretrain(
         dropout: what is left out while training: one rate, or a `lowtide.model.Dropouts`; None: by the passes over the
             text, more where ``inputs="words"`` reads a small text often (`lowtide.training.regularisation`).
         softmax: ``full``; ``sampled``, which learns to tell a type from some that are drawn; ``adaptive``, which
-            predicts rare types in two steps; ``auto``: sampled where the vocabulary is large, else full.
+            predicts rare types in two steps; None: sampled where the vocabulary is large, else full.
         optimizer: ``muon`` takes more time a step and fewer steps: for the matrices of the LSTMs; AdamW for the rest.
         tensorboard: whether to write what the log says for TensorBoard, too, in ``out/tensorboard``.
         resume: go on with the training in ``out``, under the settings it began with.
@@ -295,7 +295,7 @@ def _warn_of_unused(text_options: TextOptions, options: TrainOptions, settings: 
         "seed": (options.seed or None, settings.seed),
         "trunk": (options.trunk, settings.trunk),
         "optimizer": (None if options.optimizer == "adamw" else options.optimizer, settings.optimizer),
-        "softmax": (None if options.softmax == "auto" else options.softmax, settings.softmax),
+        "softmax": (options.softmax, settings.softmax),
         "objective": (None if options.objective == "lm" else options.objective, settings.objective),
         "tied": (options.tied, settings.is_tied),
         "dropout": (options.dropouts, settings.dropouts_in_use),
@@ -341,6 +341,7 @@ def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
         perplexity=perplexity,
         unigram=unigram,
         calibration=calibration,
+        num_more_words=len(text.more_words),
         num_parameters=sum(parameter.numel() for parameter in trainer.bilm.parameters()),
         forecast_seconds=forecast_seconds,
     )
@@ -372,6 +373,13 @@ def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
         f"{len(text.vocabulary) - 3:,}",
         settings.min_count,
     )
+    if text.more_words:
+        log.info(
+            "also        %s lists the %s words of %s that the text has not",
+            MORE_WORDS,
+            f"{len(text.more_words):,}",
+            settings.begun_with,
+        )
 
 
 def _calibrate(trainer: Trainer, text: TrainingText, out: Path) -> Calibration | None:

@@ -21,7 +21,7 @@ from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.loading import load_any
 from lowtide.embeddings.sampling import STRETCH
 from lowtide.embeddings.word2vec import Word2Vec
-from lowtide.errors import InputError
+from lowtide.errors import InputError, ModelError
 from lowtide.files import read_json, write_json
 from lowtide.model import CharCNNConfig
 from lowtide.progress import progress
@@ -217,6 +217,7 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
         more_words = words_beyond(start, vocabulary)
         if more_words:
             write_list(folder / MORE_WORDS, more_words)
+            log.info("kept        %s words that %s knows and the text has not", f"{len(more_words):,}", options.start)
         begun = write_start(start, vocabulary, folder / _START, more_words)
         is_looked_up = begun.bilm.symbols is not None
     has_words = options.inputs == "words"
@@ -250,6 +251,13 @@ def open_text(folder: Path, *, is_spelled: bool = False) -> TrainingText:
     vocabulary = Vocabulary.load(folder / VOCABULARY)
     more_words = read_more_words(folder)
     num_symbols = len(vocabulary) + len(more_words) if notes.is_alphabet else None
+    if notes.start is not None and notes.start.bilm.symbols is not None:
+        expected = notes.start.bilm.symbols.num_symbols
+        if num_symbols != expected:
+            raise ModelError(
+                f"{folder} holds {num_symbols} words, expected {expected}: is {MORE_WORDS} as it was? Begin anew in "
+                "another folder"
+            )
     characters = None if notes.is_alphabet else CharCNNConfig()
     if notes.start is not None:
         characters = notes.start.bilm.char_cnn

@@ -21,7 +21,7 @@ from lowtide.model import BiLMConfig, Dropouts
 Objective = Literal["lm", "lm+cloze"]
 TrainableTrunk = Literal["elmo", "lstm"]
 OptimizerName = Literal["adamw", "muon"]
-SoftmaxName = Literal["auto", "full", "sampled", "adaptive"]
+SoftmaxName = Literal["full", "sampled", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ class Settings:
         for name in ("budget_tokens", "rows", "row_tokens", "num_threads", "num_validations"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.num_samples is not None and self.cutoffs:
+            raise ConfigError("found num_samples and cutoffs, expected one softmax or the other")
 
     @property
     def dropouts_in_use(self) -> Dropouts:

@@ -40,7 +40,7 @@ def learn_together(
         ranks: the processes.
         networks: the same in all of them.
         batch: the whole of it, the same in all of them.
-        candidates: of a sampled softmax, the same in all of them; None: the full one.
+        candidates: of a sampled softmax, the same in all of them; None: of another one.
         carry: the states of the own rows.
         seed: of the dropout, the same in all of them.
     """

@@ -309,6 +309,7 @@ def write(folder: Path, model: StoredModel) -> None:
             f"{model.path} ({model.format}) cannot be written as {NAME}, which has no projection of word vectors"
         )
     types = [] if model.words is None else [_line_of(model.words, index) for index in range(len(model.words))]
+    types += model.more_words
     listed = [type_ for type_ in types if _is_line(type_)]
     if characters is None and len(listed) < len(types):
         raise ModelError(f"{model.path}: {len(types) - len(listed)} of its words cannot be lines of a vocabulary file")

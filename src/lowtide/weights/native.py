@@ -126,7 +126,7 @@ def read_more_words(folder: Path) -> list[str]:
 
 
 def is_tied(softmax: Softmax, bilm: Trunk) -> bool:
-    """Whether the softmax predicts with the vectors that are looked up, of the same types."""
+    """Whether the softmax predicts with the vectors that are looked up, or the first of them."""
     table = bilm.type_vectors
     return table is not None and softmax.weight.data_ptr() == table.data_ptr()
 

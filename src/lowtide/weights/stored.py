@@ -155,7 +155,7 @@ def blank_network(config: BiLMConfig, trunk: str = "elmo") -> Trunk:
 
 
 def make_softmax(num_types: int, width: int, cutoffs: Sequence[int] = (), *, sparse: bool = False) -> Softmax:
-    """An output layer: with cutoffs an adaptive one."""
+    """An output layer: with cutoffs an adaptive one, which is never sparse."""
     return AdaptiveSoftmax(num_types, width, cutoffs) if cutoffs else Softmax(num_types, width, sparse=sparse)
 
 
