@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--trunk", choices=("elmo", "lstm"))
     parser.add_argument("--rows", type=int, default=32)
-    parser.add_argument("--softmax", default="auto")
+    parser.add_argument("--softmax", choices=("full", "sampled", "adaptive"))
     parser.add_argument("--samples", type=int, default=4096)
     parser.add_argument("--optimizer", default="adamw")
     parser.add_argument("--learning-rate", type=float, default=4e-3)
