@@ -125,7 +125,7 @@ def pretrain(
         weights=tuple(weight or ()),
         max_types=max_types,
         lowercase=lowercase,
-        start=from_model,
+        from_model=from_model,
     )
     options = TrainOptions(
         preset=preset,

@@ -219,7 +219,7 @@ def test_words_that_are_gone_are_missed(tmp_path: Path, mini_preset: None) -> No
         [write_corpus(tmp_path / "corpus.txt")], out=first, preset="tiny", tokens=300, min_count=1, inputs="words"
     )
     (tmp_path / "other.txt").write_text("The w1x1 goes abroad .\n\n" * 50, encoding="utf-8")
-    text = read_text([tmp_path / "other.txt"], TextOptions(start=first), tmp_path / "text")
+    text = read_text([tmp_path / "other.txt"], TextOptions(from_model=first), tmp_path / "text")
     assert len(text.more_words) > 1000
     (tmp_path / "text" / MORE_WORDS).unlink()
     with pytest.raises(ModelError, match=r"holds \d+ words, expected \d+: is words\.txt as it was"):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +12,6 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 
-from lowtide.config import to_json
 from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.calibrating import calibrate, fit_to
 from lowtide.embeddings.calibration import MAX_TOKENS, NUM_REMOVED, Calibration
@@ -84,29 +81,10 @@ class Elmo(CutsText):
         """What embeds; its ``settings`` name the kernel that multiplies."""
         return self._engine
 
-    @cached_property
+    @property
     def checksum(self) -> str:
-        """SHA-256 of all that decides a layer: the weights, the sizes, the tokenizer, the symbols.
-
-        It is that of the numbers, not of the files: a model has the same one in every format. The counts of the
-        vocabulary, which decide ``surroundings``, are not in it.
-        """
-        config = self._stored.config
-        decides: dict[str, Any] = {
-            "trunk": config.trunk,
-            "bilm": to_json(dataclasses.replace(config.bilm, dropout=0.0)),  # which is none but in training
-            "tokenizer": to_json(config.tokenizer),
-            "symbols": list(self._stored.spelling.symbols),
-        }
-        if config.folds_case:
-            decides["folds_case"] = True
-        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
-        for name, tensor in sorted(self._stored.bilm.state_dict().items()):
-            digest.update(f"{name} {tuple(tensor.shape)}".encode())
-            if name.endswith("char_embedding.weight") and not self._stored.letters:
-                tensor = tensor[1:]  # "no token here" is asked for by no spelling
-            digest.update(tensor.cpu().contiguous().numpy().data)
-        return digest.hexdigest()
+        """SHA-256 of all that decides a layer: `StoredModel.checksum`."""
+        return self._stored.checksum
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

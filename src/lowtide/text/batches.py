@@ -200,7 +200,7 @@ class TrainingBatches(ABC):
     """
 
     BLOCK = 256
-    """Sentences of a block, about."""
+    """Sentences of a block, at most."""
     CHUNK_BLOCKS = 64
 
     def __init__(
@@ -236,10 +236,7 @@ class PackedBatches(TrainingBatches):
 
     def chunk(self, epoch: int, chunk: int) -> Iterator[TrainingBatch]:
         """See `TrainingBatches`."""
-        total = self._corpus.counts.num_sentences
-        numbers = np.concatenate(
-            [np.arange(b * self.BLOCK, min((b + 1) * self.BLOCK, total)) for b in self._blocks(epoch, chunk)]
-        )
+        numbers = np.concatenate([self._order.sentences(block) for block in self._blocks(epoch, chunk)])
         numbers = numbers[~np.isin(numbers, self._corpus.held_out)]
         shuffle = np.random.default_rng([self._seed, epoch, chunk])
         sentences = [self._corpus.positions(number) for number in shuffle.permutation(numbers)]

@@ -53,7 +53,7 @@ class DocumentBatches(TrainingBatches):
         num_cut = 0
         for block in self._blocks(epoch, chunk):
             first, end = self._border(block), self._border(block + 1)
-            num_cut += int(end not in self._starts_near(end) and end < self._corpus.counts.num_sentences)
+            num_cut += int(end < self._corpus.counts.num_sentences and end not in self._starts(range(end, end + 1)))
             numbers = np.arange(first, end)
             numbers = numbers[~np.isin(numbers, self._corpus.held_out)]
             documents += [
@@ -67,18 +67,18 @@ class DocumentBatches(TrainingBatches):
             yield self._batch(lanes, first, num_cut=0 if first else num_cut)
 
     def _border(self, block: int) -> int:
-        """The first sentence of a block: the next that begins a document, if that is not too far."""
-        sentence, end = block * self.BLOCK, self._corpus.counts.num_sentences
-        starts = self._starts_near(sentence)
+        """Where a block begins: with its first document, if one begins in it."""
+        sentences = self._order.sentences(block)
+        starts = self._starts(sentences)
         if len(starts):
             return int(starts[0])
-        return sentence if sentence + self.BLOCK < end else end
+        return sentences.stop if self._order.ends_part(block) else sentences.start
 
-    def _starts_near(self, sentence: int) -> NDArray[np.uint64]:
-        """Where documents begin in the block of sentences from this one on."""
+    def _starts(self, sentences: range) -> NDArray[np.uint64]:
+        """Those of some sentences with which documents begin."""
         starts = self._corpus.document_starts
         # keys of another type would have NumPy convert, and so load, all of the starts
-        first, end = np.searchsorted(starts, np.array([sentence, sentence + self.BLOCK], dtype=starts.dtype))
+        first, end = np.searchsorted(starts, np.array([sentences.start, sentences.stop], dtype=starts.dtype))
         return starts[first:end]
 
     def _lane(self, documents: Sequence[NDArray[np.uint32]]) -> _Lane:

@@ -37,7 +37,7 @@ def begin(settings: Settings, text: TrainingText) -> Networks:
         softmax = make_softmax(len(text.vocabulary), state_width, settings.cutoffs, sparse=is_sparse)
         _begin_at_unigrams(softmax, text.vocabulary)
         if text.start is not None:
-            begin_at(text.start[1], bilm, softmax)
+            begin_at(text.start.tensors, bilm, softmax)
         if text.vectors is not None:
             _begin_at_vectors(_looked_up(bilm), text.vectors)
     networks = Networks(bilm, softmax, ClozeHead(state_width) if settings.objective == "lm+cloze" else None)

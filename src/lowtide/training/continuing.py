@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.loading import read
 from lowtide.errors import InputError
 from lowtide.model import AdaptiveSoftmax, BiLM, BiLMConfig, Softmax
@@ -48,6 +47,15 @@ class StartConfig:
     """Whether input and output share their vectors."""
     is_adaptive: bool = False
     """Whether rare types are predicted in two steps."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """All that a training takes over from the model that it begins with."""
+
+    config: StartConfig
+    tensors: Path
+    """The file that `write_start` has laid down."""
 
 
 def open_start(model: Path) -> StoredModel:
@@ -111,7 +119,7 @@ def write_start(
     table = stored.bilm.type_vectors
     return StartConfig(
         name=stored.path.name,
-        checksum=Elmo(stored, device="cpu").checksum,
+        checksum=stored.checksum,
         bilm=config,
         trunk="lstm" if stored.config.trunk == "lstm" else "elmo",
         is_adaptive=isinstance(softmax, AdaptiveSoftmax),
@@ -124,7 +132,7 @@ def begin_at(start: Path, bilm: BiLM, softmax: Softmax) -> None:
     """Take over what `write_start` has laid down.
 
     Args:
-        start: the file.
+        start: the file, `Start.tensors`.
         bilm: of the new training; the vectors of types that the model does not know stay as they were drawn.
         softmax: likewise. It is at the log frequencies of the new text, and the biases that come in are moved to where
             it is, by one number for all that were predicted side by side: a softmax does not know where its logits lie.

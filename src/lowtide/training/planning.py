@@ -90,7 +90,7 @@ def refuse_together(text_options: TextOptions, options: TrainOptions) -> None:
         InputError: if two options exclude each other.
         MissingExtraError: if TensorBoard is wanted and not installed.
     """
-    if text_options.start is not None and (options.preset != "auto" or options.trunk is not None):
+    if text_options.from_model is not None and (options.preset != "auto" or options.trunk is not None):
         raise InputError("the sizes are those of the model that the training begins with: leave preset and trunk open")
     _refuse_cloze(options.objective, documents=text_options.documents)
     if options.tensorboard:
@@ -116,7 +116,7 @@ def plan(text: TrainingText, options: TrainOptions, work: Path, ranks: Ranks = A
     """
     names = [options.preset]
     if text.start is not None:
-        names = [presets.nearest_preset(text.start[0].bilm.lstm.cell_width)]
+        names = [presets.nearest_preset(text.start.config.bilm.lstm.cell_width)]
     elif options.preset == "auto":
         names = presets.suited_presets(text.num_train_tokens)
     seconds = options.budget.seconds
@@ -140,7 +140,7 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
     budget = options.budget.num_tokens
     if budget is None:
         budget = max(1, round((options.budget.epochs or presets.DEFAULT_EPOCHS) * text.num_train_tokens))
-    start = None if text.start is None else text.start[0]
+    start = None if text.start is None else text.start.config
     trunk = options.trunk or "elmo"
     bilm = presets.bilm_config(preset, num_symbols=text.num_symbols, dropout=0.0, trunk=trunk)
     if start is not None:

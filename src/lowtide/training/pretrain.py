@@ -149,7 +149,7 @@ def pretrain(
         weights=tuple(weights),
         max_types=max_types,
         lowercase=lowercase,
-        start=Path(from_model) if from_model else None,
+        from_model=Path(from_model) if from_model else None,
     )
     options = TrainOptions(
         preset=preset,

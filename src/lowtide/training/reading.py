@@ -31,7 +31,7 @@ from lowtide.text.opening import CutOptions, open_texts
 from lowtide.text.shards import CorpusCounts, PreparedCorpus, prepare
 from lowtide.text.tokenize import Tokenizer
 from lowtide.text.vocabulary import Vocabulary
-from lowtide.training.continuing import StartConfig, open_start, words_beyond, write_start
+from lowtide.training.continuing import Start, StartConfig, open_start, words_beyond, write_start
 from lowtide.training.presets import MAX_SYMBOLS, MAX_VOCABULARY, default_min_count
 from lowtide.weights.native import MORE_WORDS, NAME, VOCABULARY, read_more_words, write_list
 from lowtide.weights.stored import StoredModel, spelling_for
@@ -71,8 +71,8 @@ class TextOptions(CutOptions):
     """How many types the model knows by name, at most: the commonest ones."""
     lowercase: float = 0.0
     """The share of the sentences that are read in lower case, so that the model knows text without capitals, too."""
-    start: Path | None = None
-    """The model that the training begins with; None: it begins at random."""
+    from_model: Path | None = None
+    """That the training begins with; None: it begins at random."""
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -84,8 +84,8 @@ class TextOptions(CutOptions):
             raise InputError(f"unknown inputs {self.inputs!r}, expected {', '.join(get_args(Inputs))}")
         if self.vectors is not None and self.inputs != "words":
             raise InputError("token vectors that begin as word vectors are looked up: give inputs='words' as well")
-        if self.start is not None and (self.inputs != "auto" or self.vectors is not None):
-            raise InputError(f"what token vectors are made of is {self.start}'s: leave inputs and vectors open")
+        if self.from_model is not None and (self.inputs != "auto" or self.vectors is not None):
+            raise InputError(f"what token vectors are made of is {self.from_model}'s: leave inputs and vectors open")
         if not 0 <= self.lowercase <= 1:
             raise InputError(f"the share in lower case is {self.lowercase}, expected 0 to 1")
         if any(not 0 < weight <= MAX_WEIGHT for weight in self.weights):
@@ -133,8 +133,8 @@ class TrainingText:
     """Whether vectors are looked up because words were asked for, and not because the alphabet is small."""
     folds_case: bool
     """Whether a word without a vector takes that of another writing of it."""
-    start: tuple[StartConfig, Path] | None
-    """The model that the training begins with, and the file of its numbers."""
+    start: Start | None
+    """What is taken over from the model that the training begins with."""
 
     @property
     def counts(self) -> CorpusCounts:
@@ -185,7 +185,7 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     """
     if options.weights and len(options.weights) != len(texts):
         raise InputError(f"found {len(options.weights)} weights for {len(texts)} texts, expected one each")
-    start = None if options.start is None else open_start(options.start)
+    start = None if options.from_model is None else open_start(options.from_model)
     if start is not None:
         options = _as_trained(options, start)
     opened = open_texts(texts, options)
@@ -212,14 +212,14 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     if options.vectors is not None:
         _write_vectors(options.vectors, vocabulary, folder / _VECTORS)
     is_looked_up = len(occurrences) <= MAX_SYMBOLS if options.inputs == "auto" else options.inputs == "words"
-    begun = None
+    taken_over = None
     if start is not None:
         more_words = words_beyond(start, vocabulary)
         if more_words:
             write_list(folder / MORE_WORDS, more_words)
-            log.info("kept        %s words that %s knows and the text has not", f"{len(more_words):,}", options.start)
-        begun = write_start(start, vocabulary, folder / _START, more_words)
-        is_looked_up = begun.bilm.symbols is not None
+            log.info("kept        %s words that %s knows and the text has not", f"{len(more_words):,}", start.path)
+        taken_over = write_start(start, vocabulary, folder / _START, more_words)
+        is_looked_up = taken_over.bilm.symbols is not None
     has_words = options.inputs == "words"
     notes = _Notes(
         corpus.describe(),
@@ -228,7 +228,7 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
         options.documents,
         has_words,
         options.weights,
-        begun,
+        taken_over,
         has_words if start is None else start.config.folds_case,
     )
     write_json(folder / "notes.json", to_json(notes))
@@ -281,7 +281,7 @@ def open_text(folder: Path, *, is_spelled: bool = False) -> TrainingText:
         num_symbols,
         notes.has_words,
         notes.folds_case,
-        None if notes.start is None else (notes.start, folder / _START),
+        None if notes.start is None else Start(notes.start, folder / _START),
     )
 
 
@@ -292,7 +292,7 @@ def _as_trained(options: TextOptions, start: StoredModel) -> TextOptions:
     if start.format == NAME:
         if name not in (None, known.name) or language not in ("auto", known.language):
             raise InputError(
-                f"{options.start} reads text that is cut as {known.name}, language {known.language}: leave both open"
+                f"{start.path} reads text that is cut as {known.name}, language {known.language}: leave both open"
             )
         name, language = known.name, known.language
     documents = options.documents or start.config.documents

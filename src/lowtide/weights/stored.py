@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch.overrides import TorchFunctionMode
 
+from lowtide.config import to_json
 from lowtide.errors import ModelError
 from lowtide.model import AdaptiveSoftmax, BiLM, BiLMConfig, CharCNNConfig, JointLSTM, Softmax, Trunk
 from lowtide.text.characters import ByteSpelling, LetterSpelling, Spelling, SymbolSpelling
@@ -84,6 +88,30 @@ class StoredModel:
             return ByteSpelling(char_cnn.max_characters)
         words = None if symbols is None else self.vocabulary
         return LetterSpelling(self.letters, char_cnn.max_characters, words)
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of all that decides a layer: the weights, the sizes, the tokenizer, the symbols.
+
+        It is that of the numbers, not of the files: a model has the same one in every format. The counts of the
+        vocabulary, which decide ``surroundings``, are not in it.
+        """
+        config = self.config
+        decides: dict[str, Any] = {
+            "trunk": config.trunk,
+            "bilm": to_json(dataclasses.replace(config.bilm, dropout=0.0)),  # which is none but in training
+            "tokenizer": to_json(config.tokenizer),
+            "symbols": list(self.spelling.symbols),
+        }
+        if config.folds_case:
+            decides["folds_case"] = True
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+        for name, tensor in sorted(self.bilm.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            if name.endswith("char_embedding.weight") and not self.letters:
+                tensor = tensor[1:]  # "no token here" is asked for by no spelling
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
     def knows(self, type_: str) -> bool:
         """Whether the type is in the vocabulary, or has a vector otherwise; True where there is no vocabulary."""
