@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -70,6 +71,13 @@ def test_without_a_score_the_last_state_is_kept() -> None:
     history = fit(problem, FitOptions(epochs=3, patience=1))
     assert (history.num_epochs, history.best_epoch) == (3, 3)
     assert problem.network.weight.item() == problem.seen[-1]
+
+
+@pytest.mark.parametrize(("scores", "told"), [([0.5], "loss 1.000  valid 0.5000"), ([], "loss 1.000")])
+def test_every_epoch_is_told_of(scores: list[float], told: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="lowtide"):
+        fit(Sums(scores), FitOptions(epochs=1))
+    assert [message.strip() for message in caplog.messages] == [f"epoch 1  {told}"]
 
 
 def test_a_loss_that_is_no_number_is_an_error() -> None:

@@ -301,6 +301,17 @@ def test_what_was_stopped_is_not_begun_anew_without_a_word(train: Path, stopped:
     assert contents(stopped) == before
 
 
+def test_of_several_seeds_the_log_says_which_is_learned(
+    train: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="lowtide"):
+        teach(train, tmp_path / "several", epochs=1)
+        assert [message for message in caplog.messages if message.startswith("seed")] == ["seed 3", "seed 4"]
+        caplog.clear()
+        teach(train, tmp_path / "one", seeds=[3], epochs=1)
+        assert not [message for message in caplog.messages if message.startswith("seed")]
+
+
 def test_where_nothing_was_stopped_a_run_begins(
     train: Path, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import tiny
 from lowtide.embeddings import Elmo
 from lowtide.errors import ModelError
 from lowtide.tasks.state_store import StateStore, chunks
@@ -32,6 +33,12 @@ def test_states_that_lie_there_are_not_computed_again(tmp_path: Path) -> None:
     other = Rung(telling=2)
     with closing(StateStore.of(other, SENTENCES, tmp_path)) as store:
         assert other.num_calls == 1 and store.read(0)[0, 2].max() == 2
+
+
+def test_another_dtype_has_states_of_its_own(saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    for dtype in ("float32", "bfloat16", "float32"):
+        StateStore.of(Elmo.open(saved_bytes.folder, device="cpu", dtype=dtype), SENTENCES, tmp_path).close()  # type: ignore[arg-type]  # a dtype
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_states_too_large_for_float16_are_refused(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def write_card(task: Task[Any, Any], name: str, *, has_picture: bool) -> str:
     reader = (
         f"BiLSTM, {head.num_reader_layers} x {head.state_width} in each direction" if head.reader == "lstm" else "none"
     )
-    kept = f"epoch {history.best_epoch} of {history.num_epochs}"
+    kept = f"; epoch {history.best_epoch} of {history.num_epochs} kept" if history.num_epochs else ""
     way = "learned with the task" if fitted.fine_tuning is not None else "frozen, states in float16"
     rows = [
         ("examples", f"{task.num_train:,}"),
@@ -39,7 +39,7 @@ def write_card(task: Task[Any, Any], name: str, *, has_picture: bool) -> str:
         ("reader", reader),
         ("characters", f"{head.char_filters} filters" if head.char_filters else "none"),
         ("dropout", f"{head.dropout:g}"),
-        ("fit", f"Adam {fitted.learning_rate:g}, batches of {fitted.batch_size}, seed {fitted.seed}; {kept} kept"),
+        ("fit", f"Adam {fitted.learning_rate:g}, batches of {fitted.batch_size}, seed {fitted.seed}{kept}"),
         ("time", format_seconds(history.seconds)),
     ]
     parts = [

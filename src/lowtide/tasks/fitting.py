@@ -112,11 +112,9 @@ def fit(problem: Problem, options: FitOptions, checkpoint: Path | None = None) -
         while not _is_over(history, options):
             losses = _learn_epoch(problem, optimizer, options, history, bar)
             score = _measured(problem)
-            history.num_epochs += 1
-            history.seconds = time.monotonic() - started
+            is_best = history.end_epoch(score, time.monotonic() - started)
             history.entries[-1].update(valid=score, seconds=round(history.seconds, 1))
-            if score is None or history.best_score is None or score > history.best_score:
-                history.best_score, history.best_epoch = score, history.num_epochs
+            if is_best:
                 best = None if score is None else copied(problem.network)
             _tell(history, problem, losses, score)
             if laid_down is not None:
@@ -150,14 +148,11 @@ def _learn_epoch(
 
 
 def _tell(history: History, problem: Problem, losses: Sequence[float], score: float | None) -> None:
-    if score is not None:
-        log.info(
-            "epoch %s  loss %.3f  valid %.4f  %s",
-            str(history.num_epochs),
-            sum(losses) / len(losses),
-            score,
-            _shown(problem.mixes()),
-        )
+    epoch, loss, mixes = str(history.num_epochs), sum(losses) / len(losses), _shown(problem.mixes())
+    if score is None:
+        log.info("epoch %s  loss %.3f  %s", epoch, loss, mixes)
+    else:
+        log.info("epoch %s  loss %.3f  valid %.4f  %s", epoch, loss, score, mixes)
 
 
 def _optimizer(problem: Problem, options: FitOptions) -> Adam:

@@ -34,6 +34,32 @@ class History:
     num_epochs: int = 0
     seconds: float = 0.0
 
+    @classmethod
+    def of(cls, entries: list[dict[str, Any]]) -> History:
+        """That of a log: what ``entries`` held."""
+        history = cls(entries)
+        for entry in entries:
+            if "valid" in entry:
+                history.end_epoch(entry["valid"], entry.get("seconds", 0.0))
+        return history
+
+    def end_epoch(self, score: float | None, seconds: float) -> bool:
+        """Count an epoch.
+
+        Args:
+            score: on the validation examples; None without any.
+            seconds: from the beginning.
+
+        Returns:
+            Whether it is the best so far; without scores the last one is.
+        """
+        self.num_epochs += 1
+        self.seconds = seconds
+        is_best = score is None or self.best_score is None or score > self.best_score
+        if is_best:
+            self.best_score, self.best_epoch = score, self.num_epochs
+        return is_best
+
     def alphas(self) -> dict[str, list[tuple[float, float]]]:
         """(epoch, weight) of every layer over time, by the name of its mix and its number."""
         lines: dict[str, list[tuple[float, float]]] = {}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lowtide.config import from_json
 from lowtide.embeddings.base import Embedder
-from lowtide.embeddings.loading import load_any
+from lowtide.embeddings.loading import load as load_embedding
 from lowtide.errors import ConfigError, InputError, LowtideError, MissingPathError, ModelError
 from lowtide.files import read_json
 from lowtide.tasks.classifier import Classifier
+from lowtide.tasks.history import History
 from lowtide.tasks.matcher import Matcher
 from lowtide.tasks.options import (
     KINDS,
@@ -22,10 +26,17 @@ from lowtide.tasks.options import (
     MatcherOptions,
     TaggerOptions,
 )
-from lowtide.tasks.saving import FORMAT_VERSION, HEAD, EmbeddingRecord, TaskConfig
+from lowtide.tasks.reports import Evaluation
+from lowtide.tasks.saving import FORMAT_VERSION, HEAD, LOG, EmbeddingRecord, TaskConfig
+from lowtide.tasks.seed_work import SEED_FOLDER
+from lowtide.tasks.seeds import best_seed
+from lowtide.tasks.state_store import dtype_of
 from lowtide.tasks.tagger import Tagger
 from lowtide.tasks.task import Task
+from lowtide.training.folder import RESULTS, TASK, is_under_way
 from lowtide.weights.native import CONFIG, load_tensors
+
+log = logging.getLogger("lowtide")
 
 _OPENED: dict[Kind, tuple[type[Task[Any, Any]], type[HeadOptions]]] = {
     task.kind: (task, options)
@@ -40,16 +51,18 @@ def load(
     """Open a task that was learned.
 
     Args:
-        folder: of the task.
+        folder: of the task; or of several seeds: then the one that scored best on the validation examples is opened,
+            the first where there were none, and the log says which.
         embeddings: those that it was learned on, where they are open already, or lie elsewhere now.
         device: where the head computes.
 
     Raises:
         MissingPathError: if it is not there, or an embedding is not where it was.
-        ModelError: if it is no task, a damaged one, or an embedding is another one than it was learned on.
+        ModelError: if it is no task, a damaged one, one that is not learned to the end, or an embedding is another one
+            than it was learned on.
         ConfigError: if ``config.json`` has an unknown key.
     """
-    folder = Path(folder)
+    folder = _find(Path(folder))
     config = _read_config(folder)
     given = embeddings if embeddings is None or isinstance(embeddings, Sequence) else [embeddings]
     if given is not None and len(given) != len(config.embeddings):
@@ -63,6 +76,12 @@ def load(
             raise ModelError(
                 f"{folder} was learned on an embedding with the checksum {record.checksum[:12]}, embedding {number} "
                 f"has {embedding.checksum[:12]}: give the one it was learned on (embeddings=, --embedding)"
+            )
+        if dtype_of(embedding) != record.dtype:
+            warnings.warn(
+                f"{folder} was learned on vectors computed in {record.dtype}, embedding {number} computes them in "
+                f"{dtype_of(embedding)}: answers may differ a little",
+                stacklevel=2,
             )
     kind, options = _OPENED[config.kind]
     task = kind(opened, from_json(options, config.head, where=f"{folder / CONFIG}: head"), device=device)
@@ -78,8 +97,42 @@ def load(
     load_tensors(folder / HEAD, task.network.head)
     for number_, encoder in task.network.encoders.items():
         load_tensors(folder / f"encoder-{number_}.safetensors", encoder)
+    _remember(task, folder, config)
     assert isinstance(task, (Tagger, Classifier, Matcher))
     return task
+
+
+def _find(folder: Path) -> Path:
+    """The folder of a task, where one of several seeds may be meant."""
+    if (folder / CONFIG).is_file():
+        return folder
+    if is_under_way(folder, TASK):
+        raise ModelError(
+            f"{folder} holds a task that is not learned to the end: go on with `lowtide train ... --out {folder} "
+            "--resume`"
+        )
+    if not (folder / RESULTS).is_file():
+        return folder
+    return folder / SEED_FOLDER.format(best_seed(folder))
+
+
+def _remember(task: Task[Any, Any], folder: Path, config: TaskConfig) -> None:
+    """Take back what was measured, and how the fit went; nothing depends on either."""
+    for path, take in ((folder / CONFIG, _take_scores), (folder / LOG, _take_history)):
+        try:
+            take(task, folder, config)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            warnings.warn(f"{path}: what was measured cannot be read, and is left out: is it damaged?", stacklevel=3)
+
+
+def _take_scores(task: Task[Any, Any], folder: Path, config: TaskConfig) -> None:
+    task.scores = {name: Evaluation.from_json(found) for name, found in (config.scores or {}).items()}
+
+
+def _take_history(task: Task[Any, Any], folder: Path, config: TaskConfig) -> None:
+    if (folder / LOG).is_file():
+        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
+        task.history = History.of([json.loads(line) for line in lines])
 
 
 def _read_config(folder: Path) -> TaskConfig:
@@ -102,6 +155,6 @@ def _open(folder: Path, record: EmbeddingRecord, device: str) -> Embedder:
         raise MissingPathError(f"{folder} does not say where its embedding lies: {advice}")
     inside = folder / record.place
     try:
-        return load_any(inside if inside.is_dir() else record.place, device=device)
+        return load_embedding(inside if inside.is_dir() else record.place, device=device, dtype=record.dtype)
     except LowtideError as error:
         raise ModelError(f"{folder}: {error}; {advice}") from None

@@ -55,6 +55,22 @@ class Evaluation:
             told.append(say("  {gold} taken for {found}: {count:,} times", gold=gold, found=found, count=count))
         return told
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Evaluation:
+        """What `as_json` gave; which examples were wrong is not in it."""
+        known = ("metric", "score", "num_examples", "by_label", "confusions")
+        rates = {
+            label: Rates(found["correct"], found["found"], found["wanted"]) for label, found in data["by_label"].items()
+        }
+        return cls(
+            metric=str(data["metric"]),
+            score=float(data["score"]),
+            num_examples=int(data["num_examples"]),
+            others={name: float(value) for name, value in data.items() if name not in known},
+            by_label=rates,
+            confusions=[(gold, found, count) for gold, found, count in data["confusions"]],
+        )
+
     def as_json(self) -> dict[str, Any]:
         """For a program to read."""
         return {

@@ -27,9 +27,11 @@ from lowtide.embeddings.loading import shipped_model
 from lowtide.embeddings.type_vectors import TypeEmbedding
 from lowtide.errors import InputError, MissingPathError, ModelError
 from lowtide.files import explained, make_folder, read_json, remove, write_json, write_text, written_whole
+from lowtide.model.products import Dtype
 from lowtide.pictures import line_chart
 from lowtide.tasks.card import write_card
 from lowtide.tasks.options import KINDS, Kind
+from lowtide.tasks.state_store import dtype_of
 from lowtide.weights.native import CARD, CONFIG, save_tensors
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class EmbeddingRecord:
     known."""
     num_layers: int
     width: int
+    dtype: Dtype = "float32"
+    """In which its vectors were computed."""
 
 
 @dataclass(frozen=True)
@@ -144,4 +148,4 @@ def _record(embedding: Embedder, number: int, folder: Path) -> EmbeddingRecord:
     elif isinstance(embedding, Elmo):
         path = embedding.stored.path
         place = path.name if shipped_model(path.name) == path else str(path.resolve())
-    return EmbeddingRecord(embedding.checksum, place, embedding.num_layers, embedding.width)
+    return EmbeddingRecord(embedding.checksum, place, embedding.num_layers, embedding.width, dtype_of(embedding))

@@ -23,6 +23,7 @@ from lowtide.config import from_json, require_same, to_json
 from lowtide.files import read_json, remove, write_json
 from lowtide.tasks.history import MixState
 from lowtide.tasks.options import FitOptions
+from lowtide.tasks.state_store import numbers_of
 from lowtide.training.folder import BEGUN, work_of
 from lowtide.training.settings import versions, warn_if_other_versions
 from lowtide.weights.native import CONFIG
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _VERSIONS = "versions"
 _CHECKPOINTS, _OUTCOMES = "checkpoint-{}.safetensors", "seed-{}.json"
+SEED_FOLDER = "seed-{}"
+"""Of a task, where there are several seeds."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def record_of(
     """
     return {
         "kind": task.kind,
-        "embeddings": {str(number): embedding.checksum for number, embedding in enumerate(task.embeddings)},
+        "embeddings": {str(number): numbers_of(embedding) for number, embedding in enumerate(task.embeddings)},
         "head": to_json(task.head_options),
         "fit": {name: value for name, value in to_json(options).items() if name != "seed"},
         "seeds": list(seeds),
@@ -130,7 +133,7 @@ class SeedWork:
 
     def keep(self, seed: int, task: Task[Any, Any]) -> Outcome:
         """Save a task, and write down what came of its seed."""
-        made = self.made / (self._out.resolve().name if self._is_one else f"seed-{seed}")
+        made = self.made / (self._out.resolve().name if self._is_one else SEED_FOLDER.format(seed))
         remove(made)  # half of one, if a run was killed here
         task.save(made)
         outcome = Outcome.of(task)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lowtide.errors import ConfigError, InputError, ModelError, TrainingError
-from lowtide.files import write_json, write_text
+from lowtide.files import read_json, write_json, write_text
 from lowtide.messages import say
 from lowtide.tasks.options import FitOptions
 from lowtide.tasks.reports import Evaluation
@@ -198,6 +198,8 @@ def _learn(
             log.info("seed %s is learned already", str(seed))
             outcomes.append(outcome)
             continue
+        if len(work.seeds) > 1:
+            log.info("seed %s", str(seed))
         task = make()
         fitted = replace(options, seed=seed)
         task.fit_examples(found["train"], found["valid"], fitted, work.states, checkpoint=work.checkpoint(seed))
@@ -206,6 +208,26 @@ def _learn(
         if score is not None and told is not None:
             told(task, score)
     return outcomes
+
+
+def best_seed(folder: Path) -> int:
+    """The seed with the best score on the validation examples, of a folder of several; the first without such scores.
+
+    Raises:
+        ModelError: if ``results.json`` is damaged.
+    """
+    found = read_json(folder / RESULTS)
+    try:
+        seeds: list[int] = [int(seed) for seed in found["seeds"]]
+        values: list[float] = [float(value) for value in found["scores"].get("valid", {"values": []})["values"]]
+        best = seeds[values.index(max(values)) if values else 0]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        raise ModelError(f"{folder / RESULTS} does not say which seeds there are: is it damaged?") from None
+    if values:
+        log.info("%s: seed %s, the best of %s on the validation examples", folder, str(best), str(len(seeds)))
+    else:
+        log.info("%s: seed %s, the first of %s", folder, str(best), str(len(seeds)))
+    return best
 
 
 def _report(seeds: Sequence[int], outcomes: Sequence[Outcome]) -> SeedReport:

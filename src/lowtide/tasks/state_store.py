@@ -1,8 +1,8 @@
 """The states of frozen embeddings, computed once: a float16 file on disk, so that an epoch costs only the head.
 
 A store is a folder of vectors as `lowtide embed` writes it (``.mmap``), all layers of all tokens, named by what decides
-its numbers: the checksum of the embedding, and the tokens. Whoever finds it there does not compute it again. float16
-has eleven bits: a state is off by 5e-4 of itself at most.
+its numbers: the checksum of the embedding, the dtype in which it computes, and the tokens. Whoever finds it there does
+not compute it again. float16 has eleven bits: a state is off by 5e-4 of itself at most.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from lowtide.amounts import format_bytes
 from lowtide.embeddings.base import Embedder
+from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.outputs.base import EmbeddedSentence, explained
 from lowtide.embeddings.outputs.memory_map import open_reader, open_writer
 from lowtide.errors import ModelError
 from lowtide.files import written_whole
+from lowtide.model.products import Dtype
 from lowtide.progress import progress
 from lowtide.text.tokenize import Sentence
 
@@ -103,8 +105,19 @@ class StateStore:
         self._reader.close()
 
 
+def dtype_of(embedding: Embedder) -> Dtype:
+    """In which an embedding computes."""
+    return embedding.engine.dtype if isinstance(embedding, Elmo) else "float32"
+
+
+def numbers_of(embedding: Embedder) -> str:
+    """What decides the numbers of an embedding: its checksum, and the dtype in which it computes if that is special."""
+    dtype = dtype_of(embedding)
+    return embedding.checksum if dtype == "float32" else f"{embedding.checksum} {dtype}"
+
+
 def _name(embedding: Embedder, sentences: Sequence[Sentence]) -> str:
-    digest = hashlib.sha256(embedding.checksum.encode())
+    digest = hashlib.sha256(numbers_of(embedding).encode())
     for sentence in sentences:
         digest.update(json.dumps(sentence).encode())
     return digest.hexdigest()[:32]
