@@ -119,6 +119,17 @@ def test_chinese_with_spaces_is_taken_as_cut(run: Command, model: Path) -> None:
     assert [place["token"] for place in places[1:-1]] == ["潮水", "退了", "就", "知道"]
 
 
+def test_a_model_of_characters_takes_chinese_with_spaces_as_characters(
+    run: Command, corpus: Path, tmp_path: Path, mini_preset: None
+) -> None:
+    import lowtide
+
+    (tmp_path / "zh.txt").write_text("潮水退了\n" * 50, encoding="utf-8")
+    lowtide.pretrain(tmp_path / "zh.txt", out=tmp_path / "zh", preset="tiny", tokenizer="characters", tokens=500)
+    places = json.loads(run("guess", tmp_path / "zh", "潮水 退了", "--json").out)
+    assert [place["token"] for place in places[1:-1]] == ["潮", "水", "退", "了"]
+
+
 def test_evaluate_perplexity_reports_both_directions_and_the_unigram_model(
     run: Command, model: Path, corpus: Path
 ) -> None:
@@ -210,6 +221,24 @@ def test_debugging_shows_the_traceback(run: Command, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("LOWTIDE_DEBUG", "1")
     with pytest.raises(FileNotFoundError):
         run("guess", "nowhere", "text")
+
+
+def test_an_error_that_nobody_meant_stays_one(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr("lowtide.weights.catalogue.published", fail)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        run("models")
+
+
+def test_missing_memory_is_one_line(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("lowtide.weights.catalogue.published", fail)
+    ran = run("models")
+    assert ran.code == 2 and ran.err.startswith("lowtide: out of memory: ") and len(ran.err.splitlines()) == 1
 
 
 def test_the_version_is_told(run: Command) -> None:

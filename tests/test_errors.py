@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lowtide import errors
-from lowtide.errors import LowtideError, MissingExtraError, missing_extra, nearest, require
+from lowtide.errors import LowtideError, MissingExtraError, is_out_of_memory, missing_extra, nearest, require
 
 BUILT_INS = {
     errors.InputError: ValueError,
@@ -86,3 +86,17 @@ def test_missing_extra_names_the_extra() -> None:
 )
 def test_nearest_asks_for_the_nearest_known_name_or_says_nothing(name: str, expected: str) -> None:
     assert nearest(name, ["language", "lines", "encoding"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("shapes do not fit"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_missing_memory_is_known_by_how_libraries_say_so(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected

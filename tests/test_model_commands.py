@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 import tiny
 from command import Command
+from lowtide.console import stopped
 from lowtide.training.trainer import Trainer
 from scenario import write_corpus
 
@@ -70,6 +72,17 @@ def test_ctrl_c_prints_the_line_that_goes_on(
     assert ran.code == 130
     assert ran.err.strip().splitlines()[-1].endswith(f"--out '{out}' --preset tiny --tokens 2000 --threads 1 --resume")
     assert run(*command, "--resume").code == 0
+
+
+def test_the_line_that_goes_on_starts_as_many_processes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(sys, "argv", ["lowtide", "pretrain", "a b.txt", "--out", "m"])
+    assert stopped().code == 130
+    assert capsys.readouterr().err.endswith(
+        "torchrun --nproc-per-node 2 -m lowtide pretrain 'a b.txt' --out m --resume\n"
+    )
 
 
 def test_a_stop_after_the_end_of_a_training_offers_no_way_to_go_on(

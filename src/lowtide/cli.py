@@ -170,7 +170,7 @@ def compare(
     from lowtide.evaluation import comparison, tables
 
     elmo = _load(model, device)
-    marked = [_cut(sentence, tokenized) for sentence in sentences]
+    marked = [_cut(sentence, tokenized, elmo) for sentence in sentences]
     found = comparison.compare(elmo, marked, calibrated=calibrated)
     if html is not None:
         from lowtide.evaluation.story_report import comparison_page
@@ -197,7 +197,7 @@ def guess(
     from lowtide.evaluation import tables
 
     elmo = _load(model, device)
-    [places] = elmo.language_model().guesses([_cut(sentence, tokenized)], top=top)
+    [places] = elmo.language_model().guesses([_cut(sentence, tokenized, elmo)], top=top)
     if as_json:
         print_json([asdict(place) for place in places])
     else:
@@ -358,11 +358,12 @@ def _load(
     return Elmo(read(model, weights=weights, tokenizer=tokenizer, language=language), device=device, dtype=dtype)
 
 
-def _cut(sentence: str, is_tokenized: bool) -> str | list[str]:
-    """Take a sentence as it is cut, if it is: Chinese with spaces between its words is."""
+def _cut(sentence: str, is_tokenized: bool, elmo: Elmo) -> str | list[str]:
+    """Take a sentence as it is cut, if it is: Chinese with spaces between its words is, for a model of words."""
     from lowtide.text.tokenize import is_cut_by_spaces
 
-    if not is_tokenized and is_cut_by_spaces(sentence):
+    reads_words = elmo.stored.config.tokenizer.name != "characters"
+    if not is_tokenized and reads_words and is_cut_by_spaces(sentence):
         tell(say("spaces stand between Chinese words: taken as cut already"))
         is_tokenized = True
     return sentence.split() if is_tokenized else sentence

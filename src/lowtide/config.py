@@ -36,6 +36,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def departures(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass that are not at their defaults, by name, in their order."""
+    values = {field.name: (getattr(config, field.name), _default(field)) for field in dataclasses.fields(config)}
+    return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
 def from_json(kind: type[Config], data: Any, *, where: str) -> Config:
     """A dataclass from what `to_json` gave.
 

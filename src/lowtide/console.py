@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from lowtide.errors import LowtideError
+from lowtide.errors import LowtideError, is_out_of_memory
 from lowtide.messages import say, translated
 
 
@@ -40,8 +40,9 @@ def run(command: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         tell("\n" + say("stopped"))
         sys.exit(130)
-    except (LowtideError, OSError, MemoryError) as error:
-        if os.environ.get("LOWTIDE_DEBUG"):
+    except (LowtideError, OSError, MemoryError, RuntimeError) as error:
+        is_meant = isinstance(error, (LowtideError, OSError)) or is_out_of_memory(error)
+        if not is_meant or os.environ.get("LOWTIDE_DEBUG"):
             raise
         tell(f"lowtide: {_reason(error)}")
         _discard_output()
@@ -70,7 +71,9 @@ def _stop(signal_number: int, frame: FrameType | None) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, LowtideError):
         return f"{error.filename or say('the system')}: {translated(error.strerror or str(error))}"
-    return translated(str(error)) or say("out of memory: try a smaller --preset")
+    if not isinstance(error, LowtideError):
+        return say("out of memory: close what else runs, or take a smaller model or less at a time")
+    return translated(str(error))
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -85,7 +88,9 @@ def tell(line: str) -> None:
 def stopped() -> SystemExit:
     """Say how to go on with what Ctrl-C has stopped; what ends the command."""
     again = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    command = f"lowtide {' '.join(map(shlex.quote, again))} --resume"
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    program = "lowtide" if processes == "1" else f"torchrun --nproc-per-node {processes} -m lowtide"
+    command = f"{program} {' '.join(map(shlex.quote, again))} --resume"
     tell("\n" + say("stopped. Go on with:  {command}", command=command))
     return SystemExit(130)
 

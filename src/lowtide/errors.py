@@ -95,6 +95,13 @@ def missing_extra(library: str, *, extra: str) -> MissingExtraError:
     return MissingExtraError(f"{library} is not installed. Install it with: pip install 'lowtide[{extra}]'")
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how Python, NumPy or PyTorch say that memory was missing."""
+    told = str(error).lower()
+    said = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in told for words in said))
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``" Did you mean 'x'?"`` for the nearest known name, or nothing."""
     matches = difflib.get_close_matches(name, list(known), n=1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,14 @@ def test_tokens_are_those_of_the_tokenizer_in_order(processes: int) -> None:
 def test_a_short_text_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cutting, "_Processes", None)
     assert len(list(cut_blocks(SENTENCES[:20], WORDS, processes=2))) > 1
+
+
+def test_no_more_processes_are_started_than_cores_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 9}, raising=False)
+    assert cutting._num_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cutting._num_cores() == 1
 
 
 def test_types_are_numbered_as_they_appear_and_empty_texts_keep_their_place() -> None:

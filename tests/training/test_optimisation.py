@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 import pytest
 import torch
 
+from lowtide.errors import InputError
 from lowtide.model import AdaptiveSoftmax, BiLM, Softmax
 from lowtide.training.learning import Networks
 from lowtide.training.optimisation import (
@@ -122,3 +124,10 @@ def test_muon_has_the_matrices_of_the_lstms_gate_by_gate_and_nothing_else() -> N
     assert sorted(shapes) == sorted(4 * ([(cells, width)] * 8 + [(width, cells)]))  # two layers, two directions
     lstm = [p for stack in (bilm.forward_lstm, bilm.backward_lstm) for p in stack.parameters() if p.ndim == 2]
     assert places(block for group in muon.param_groups for block in group["params"]) == places(lstm)
+
+
+def test_a_pytorch_without_muon_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lowtide.training.muon", None)
+    bilm = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0))
+    with pytest.raises(InputError, match=r"muon wants PyTorch 2\.9 or newer, found "):
+        make_optimizers(Networks(bilm, Softmax(10, 6)), learning_rate=0.1, weight_decay=0.0, name="muon")

@@ -19,7 +19,7 @@ import torch
 import lowtide
 from lowtide.embeddings.language_model import Perplexity
 from lowtide.embeddings.word2vec import Word2Vec
-from lowtide.errors import InputError, LowtideError, MissingExtraError, TrainingError
+from lowtide.errors import InputError, LowtideError, MissingExtraError, MissingPathError, TrainingError
 from lowtide.model import Dropouts
 from lowtide.text.batches import TrainingBatch
 from lowtide.training.averaging import TailAverage
@@ -501,24 +501,6 @@ def test_a_training_that_leaves_everything_out_resumes_to_the_same_bits(
     assert config.bilm.dropout == 0
 
 
-def test_a_training_that_goes_on_keeps_its_dropouts_and_its_optimiser(
-    corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options: dict[str, Any] = {"out": tmp_path / "m", "preset": "tiny", "tokens": 500, "min_count": 1}
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stopped"):
-        patch.setattr(Trainer, "train", lambda self, watcher: (_ for _ in ()).throw(RuntimeError("stopped")))
-        lowtide.pretrain([corpus], dropout=0.1, **options)
-    other = Dropouts(inputs=0.3, is_locked=True)
-    with pytest.warns(UserWarning) as warned:
-        lowtide.pretrain([corpus], dropout=other, optimizer="muon", softmax="full", resume=True, **options)
-    assert sorted(str(warning.message) for warning in warned) == [
-        "this training goes on with dropout 0.1, as it began, not inputs=0.3,locked",
-        "this training goes on with optimizer adamw, as it began, not muon",
-        "this training goes on with softmax sampled, as it began, not full",
-    ]
-    assert load_model(tmp_path / "m").config.bilm.dropout == 0.1
-
-
 def test_the_softmax_is_as_it_is_said_or_sampled_where_there_are_many_types(
     corpus: Path, tmp_path: Path, mini_preset: None
 ) -> None:
@@ -629,6 +611,10 @@ def test_a_model_of_words_is_trained_saved_and_opened(
         ({"softmax": "hierarchical"}, "unknown softmax 'hierarchical', expected full, sampled, adaptive"),
         ({"optimizer": "sgd"}, "unknown optimizer 'sgd', expected adamw or muon"),
         ({"lowercase": 2.0}, "share in lower case is 2.0"),
+        ({"preset": "smal"}, "unknown preset 'smal'. Did you mean 'small'"),
+        ({"device": "cuda:77"}, "the device 'cuda:77' cannot be used here"),
+        ({"inputs": "characters", "tied": True}, "nothing to tie the softmax to"),
+        ({"inputs": "words", "vectors": "nowhere"}, "nowhere"),
         ({"weights": [1, 1]}, "found 2 weights for 1 texts"),
         ({"weights": [0]}, "found weights .*expected more than 0"),
     ],
@@ -636,8 +622,24 @@ def test_a_model_of_words_is_trained_saved_and_opened(
 def test_what_does_not_go_together_is_refused(
     options: dict[str, Any], told: str, corpus: Path, tmp_path: Path, mini_preset: None
 ) -> None:
-    with pytest.raises(InputError, match=told):
-        lowtide.pretrain([corpus], out=tmp_path / "m", preset="tiny", tokens=500, min_count=1, **options)
+    with pytest.raises((InputError, MissingPathError), match=told):
+        lowtide.pretrain([corpus], out=tmp_path / "m", **{"preset": "tiny", "tokens": 500, "min_count": 1, **options})
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB")])
+def test_missing_memory_says_what_would_take_less(
+    error: Exception, corpus: Path, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Trainer, batch: TrainingBatch) -> float:
+        raise error
+
+    monkeypatch.setattr(Trainer, "_learn", fail)
+    with pytest.raises(TrainingError, match=r"out of memory at step 1, in a batch of .*: take a smaller preset"):
+        lowtide.pretrain(corpus, out=tmp_path / "m", preset="tiny", tokens=500)
+    error = RuntimeError("another one")
+    with pytest.raises(RuntimeError, match="another one"):
+        lowtide.pretrain(corpus, out=tmp_path / "m", preset="tiny", tokens=500)
 
 
 def test_a_text_with_a_weight_is_read_as_often_as_it_says(tmp_path: Path) -> None:

@@ -243,3 +243,8 @@ def test_more_processes_than_rows_are_refused(corpus: Path, tmp_path: Path, mini
     settings = settle(text, TrainOptions(preset="tiny", budget=Budget(tokens=100)), "tiny")
     with pytest.raises(InputError, match="found 5 processes for the 4 rows of a batch: start at most 4"):
         Trainer(settings, text, work=tmp_path, log_path=tmp_path / "log", ranks=Ranks(0, 5))
+
+
+def test_several_processes_do_not_share_one_gpu() -> None:
+    with pytest.raises(InputError, match="found 2 processes for the one device cuda:1: say cuda"):
+        Ranks(0, 2).device("cuda:1")

@@ -16,7 +16,7 @@ from lowtide.embeddings.encoder import Encoder, sentence_places
 from lowtide.embeddings.engine_sizes import Sizes, sizes_of, sizes_within
 from lowtide.embeddings.layers import Reduction
 from lowtide.embeddings.readers import PackedReader, Piece, PlainReader, Reader
-from lowtide.errors import InputError
+from lowtide.errors import InputError, is_out_of_memory
 from lowtide.memory import FreeMemory
 from lowtide.model import BiLM
 from lowtide.model.products import Dtype, kernel_for
@@ -195,7 +195,7 @@ class Engine:
 
     def _halve(self, error: Exception) -> None:
         """Go on with less at a time, if memory is what was missing."""
-        if not _is_out_of_memory(error) or self.max_positions <= _LEAST_POSITIONS:
+        if not is_out_of_memory(error) or self.max_positions <= _LEAST_POSITIONS:
             raise error
         self.max_positions //= 2
         if self._device.type == "cuda":
@@ -255,14 +255,3 @@ def _numpy(piece: Piece, reduction: Reduction) -> Vectors:
     with torch.inference_mode():
         reduced: Vectors = reduction(piece.states).float().cpu().numpy()
     return reduced
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether this is how PyTorch or NumPy say so."""
-    told = str(error).lower()
-    return (
-        isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        or "not enough memory" in told
-        or "can't allocate memory" in told
-        or "out of memory" in told
-    )

@@ -38,7 +38,7 @@ def as_sentence(text: str | Sequence[str], tokenizer: Tokenizer) -> Sentence:
 def as_sentences(texts: Texts, tokenizer: Tokenizer) -> list[Sentence]:
     """N in, n out, order kept. Nothing is split into several sentences.
 
-    Warns when a list looks like the tokens of one sentence.
+    Warns when a list looks like the tokens of one sentence, or a model of characters is given words.
 
     Raises:
         InputError: if something in the list is neither a text nor a list of tokens.
@@ -52,6 +52,14 @@ def as_sentences(texts: Texts, tokenizer: Tokenizer) -> list[Sentence]:
     ):
         warnings.warn(
             f'{len(sentences)} texts of one token each: a tokenised sentence goes in as [["The", "cat"]]',
+            stacklevel=3,
+        )
+    first = next((text for text in given if not isinstance(text, str)), [])
+    if tokenizer.config.name == "characters" and any(len(tokenizer.split(token)) > 1 for token in first):
+        word = next(token for token in first if len(tokenizer.split(token)) > 1)
+        warnings.warn(
+            f"{word!r} is a word, and this model reads characters: give a sentence as one str, or as a list of its "
+            "characters",
             stacklevel=3,
         )
     return sentences

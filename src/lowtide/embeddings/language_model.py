@@ -180,7 +180,7 @@ class LanguageModel:
     def _total_nats(self, states: Tensor, targets: Tensor) -> float:
         rows = max(1, MAX_LOGITS // len(self._vocabulary))
         pieces = zip(states.split(rows), targets.split(rows), strict=True)
-        return sum(float(self._softmax.loss(s, t).double().sum()) for s, t in pieces)
+        return sum(float(self._softmax.loss(s, t).cpu().double().sum()) for s, t in pieces)
 
 
 def _exp(nats: float) -> float:

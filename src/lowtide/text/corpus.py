@@ -70,6 +70,11 @@ def as_documents(
         yield document
 
 
+def as_inputs(inputs: Sequence[str | Path] | str | Path) -> Sequence[str | Path]:
+    """One file, or folder, is a list of one."""
+    return [inputs] if isinstance(inputs, (str, Path)) else inputs
+
+
 def find_files(inputs: Sequence[str | Path]) -> list[str]:
     """The files that paths, globs, folders and ``-`` name, each once, folders in order of name.
 
@@ -118,12 +123,15 @@ class Corpus:
     """Text files as a stream of raw sentences.
 
     Args:
-        inputs: files, globs, folders, ``-``.
+        inputs: files, globs, folders, ``-``; a single one may stand alone.
         encoding: how the bytes are to be read.
         lines: what a line is. ``auto`` looks at the first lines of every file.
     """
 
-    def __init__(self, inputs: Sequence[str | Path], *, encoding: str = "utf-8", lines: Lines = "auto") -> None:
+    def __init__(
+        self, inputs: Sequence[str | Path] | str | Path, *, encoding: str = "utf-8", lines: Lines = "auto"
+    ) -> None:
+        inputs = as_inputs(inputs)
         self.files = find_files(inputs)
         self._part_of: dict[str, int] = {}
         for number, name in enumerate(map(str, inputs)):

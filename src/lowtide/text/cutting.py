@@ -66,6 +66,13 @@ def cut_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> Cut:
     return Cut(list(index), np.concatenate(numbers) if numbers else np.empty(0, np.uint32), lengths)
 
 
+def _num_cores() -> int:
+    """Those that this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def cut_blocks(
     sentences: Iterable[RawSentence], tokenizer: Tokenizer, *, processes: int | None = None
 ) -> Iterator[CutBlock]:
@@ -74,11 +81,11 @@ def cut_blocks(
     Args:
         sentences: raw.
         tokenizer: what cuts; processes open one of the same config.
-        processes: None: one a core.
+        processes: None: one for every core that this process may use.
     """
     blocks = _blocks(sentences)
     first = list(itertools.islice(blocks, _WORTH_PROCESSES))
-    processes = processes or os.cpu_count() or 1
+    processes = processes or _num_cores()
     if len(first) < _WORTH_PROCESSES or processes < 2:
         for block in itertools.chain(first, blocks):
             yield CutBlock(block, cut_texts(tokenizer, [sentence.text for sentence in block]))

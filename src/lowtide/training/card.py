@@ -35,7 +35,7 @@ def write_card(
         position: at the end.
         corpus: what was read, in words without names: ``3 files, one sentence a line``.
         num_truncated: types that did not fit their row of characters.
-        perplexity: of the held-out text (of about its first million tokens); None if there is none.
+        perplexity: of the held-out text (of a spread of 100,000 tokens, or a text of its own); None if there is none.
         unigram: perplexity of the unigram model there.
         calibration: as it was fitted; None if there was too little text.
         num_more_words: that have a vector and are not predicted.
@@ -43,7 +43,9 @@ def write_card(
         forecast_seconds: that the training was to take.
     """
     tokenizer = counts.tokenizer
-    kind = "characters of every word" if settings.bilm.char_cnn else "symbols, one a type"
+    kind = "characters of every word" if settings.bilm.char_cnn else "looked up, one a type"
+    said = "; ".join(f"{name} {value}" for name, value in settings.said_of_text.items()) or "nothing"
+    tied = "tied to the input" if settings.is_tied else "of its own"
     train_tokens = counts.num_tokens - counts.num_held_out_tokens
     held_out = f"{counts.num_held_out_tokens:,}" if counts.num_held_out or perplexity is None else "a text of its own"
     threads = f"{settings.num_threads} threads"
@@ -90,7 +92,10 @@ elmo.embed("...")  # a vector for every token
 | vocabulary | {settings.vocabulary_size:,} types seen at least {settings.min_count} times; rarer ones are predicted as `<UNK>`{more} |
 | input | {kind}; {num_truncated:,} types were longer than a row and cut |
 | layers | {settings.bilm.lstm.num_layers + 1} of width {2 * settings.bilm.lstm.state_width} (layer 0 is before context) |
-| training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)} (forecast: {format_seconds(forecast_seconds)}), {threads}, {settings.device}, {settings.dtype}, {settings.optimizer}, {settings.softmax} softmax |
+| training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)} (forecast: {format_seconds(forecast_seconds)}), {threads}, {settings.device}, {settings.dtype} |
+| objective | `{settings.objective}`, trunk `{settings.trunk}`; {settings.softmax} softmax, {tied} |
+| optimiser | `{settings.optimizer}`, learning rate {settings.learning_rate:g}, seed {settings.seed} |
+| said of the text | {said} |
 {begun}| state | {"carried from sentence to sentence within a document" if settings.documents else "zero at every sentence"} |
 | dropout | {settings.dropouts_in_use} |
 | best state | step {position.best_step:,} |

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer, SparseAdam
 
+from lowtide.errors import InputError
 from lowtide.model import BiLM
 from lowtide.model.lstm import ProjectedLSTM
 from lowtide.training.learning import Networks
-from lowtide.training.muon import BlockMuon
 from lowtide.training.settings import OptimizerName
 
 _BETAS = (0.9, 0.98)
@@ -23,6 +23,9 @@ def make_optimizers(
     """AdamW for the network; for a sampled softmax an Adam that touches only the rows it was shown.
 
     Matrices decay towards zero, vectors (biases) and embeddings do not. ``muon``: Muon for the matrices of the LSTMs.
+
+    Raises:
+        InputError: if this PyTorch has no Muon.
     """
     softmax = networks.softmax
     muon = _gates(networks.bilm) if name == "muon" else {}
@@ -38,8 +41,16 @@ def make_optimizers(
     if softmax.sparse:
         optimizers.append(SparseAdam([softmax.weight], lr=learning_rate, betas=_BETAS))
     if muon:
-        optimizers.append(BlockMuon(muon, lr=learning_rate, weight_decay=weight_decay))
+        optimizers.append(_block_muon(muon, lr=learning_rate, weight_decay=weight_decay))
     return optimizers
+
+
+def _block_muon(num_blocks: dict[nn.Parameter, int], *, lr: float, weight_decay: float) -> Optimizer:
+    try:
+        from lowtide.training.muon import BlockMuon
+    except ImportError:
+        raise InputError(f"muon wants PyTorch 2.9 or newer, found {torch.__version__}: take adamw") from None
+    return BlockMuon(num_blocks, lr=lr, weight_decay=weight_decay)
 
 
 def _gates(bilm: BiLM) -> dict[nn.Parameter, int]:

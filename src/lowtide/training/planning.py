@@ -34,6 +34,7 @@ SAMPLED_FROM = 4
 VALIDATION_SHARE = 0.1
 """Of a given time, what may go into looking at the held-out text."""
 FEWEST_VALIDATIONS = 5
+_NOTHING_TO_TIE = "there is nothing to tie the softmax to: give inputs='words' as well"
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,16 @@ def refuse_together(text_options: TextOptions, options: TrainOptions) -> None:
     """Refuse what does not go together, before a text is read that takes hours.
 
     Raises:
-        InputError: if two options exclude each other.
+        InputError: if two options exclude each other, or the preset or the device is not there.
         MissingExtraError: if TensorBoard is wanted and not installed.
     """
     if text_options.from_model is not None and (options.preset != "auto" or options.trunk is not None):
         raise InputError("the sizes are those of the model that the training begins with: leave preset and trunk open")
+    if options.preset != "auto":
+        presets.preset_named(options.preset)
+    if options.tied and text_options.inputs == "characters":
+        raise InputError(_NOTHING_TO_TIE)
+    pick_device(options.device)
     _refuse_cloze(options.objective, documents=text_options.documents)
     if options.tensorboard:
         require("tensorboard", extra="tensorboard")
@@ -148,7 +154,7 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
     rate = preset.learning_rate * (1.0 if start is None else presets.CONTINUED_RATE)
     can_tie = bilm.symbols is not None and bilm.lstm.width == bilm.lstm.state_width
     if options.tied and not can_tie:
-        raise InputError("there is nothing to tie the softmax to: give inputs='words' as well")
+        raise InputError(_NOTHING_TO_TIE)
     if options.tied and start is not None and not start.is_tied:
         raise InputError(f"{start.name} predicts with other vectors than it looks up: leave tied open")
     _refuse_cloze(options.objective, documents=text.documents)
@@ -176,6 +182,7 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         trunk=trunk,
         begun_with=None if start is None else f"{start.name}, checksum {start.checksum[:16]}",
         documents=text.documents,
+        said_of_text=text.said,
         objective=options.objective,
         optimizer=options.optimizer,
         is_tied=is_tied if options.tied is None else options.tied,

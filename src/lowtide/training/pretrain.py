@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 from lowtide.amounts import format_seconds
-from lowtide.config import from_json, to_json
+from lowtide.config import to_json
 from lowtide.embeddings.calibration import LEAST_TOKENS, MAX_TOKENS, Calibration
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.language_model import unigram_perplexity
 from lowtide.errors import InputError
 from lowtide.files import read_json, write_json, write_text
 from lowtide.model import Dropouts
-from lowtide.text.corpus import Lines
+from lowtide.text.corpus import Lines, as_inputs
 from lowtide.text.tokenize import TokenizerName
 from lowtide.training.budget import Budget
 from lowtide.training.card import write_card
-from lowtide.training.folder import begin_work, has_begun, remove_work, reserved, work_of
+from lowtide.training.folder import begin_work, remove_work, reserved, work_of
 from lowtide.training.forecast import Forecast
 from lowtide.training.log import LOG, draw_log
 from lowtide.training.planning import TrainOptions, plan, refuse_together
 from lowtide.training.ranks import Ranks, opened
 from lowtide.training.reading import Inputs, TextOptions, TrainingText, open_text, read_text
+from lowtide.training.resuming import asked_for, begun, remember
 from lowtide.training.settings import Objective, OptimizerName, Settings, SoftmaxName, TrainableTrunk
 from lowtide.training.trainer import Trainer
 from lowtide.training.watching import tensorboard as write_tensorboard
-from lowtide.weights.native import CALIBRATION, CONFIG, MORE_WORDS, NAME, VOCABULARY, read_config, save_model
+from lowtide.weights.native import CALIBRATION, CONFIG, MORE_WORDS, NAME, VOCABULARY, save_model
 from lowtide.weights.stored import FORMAT_VERSION, ModelConfig, StoredModel
 
 log = logging.getLogger("lowtide")
@@ -44,7 +43,7 @@ _LEAST_CALIBRATED = 10_000
 
 
 def pretrain(
-    texts: Sequence[str | Path],
+    texts: Sequence[str | Path] | str | Path,
     *,
     out: str | Path,
     preset: str = "auto",
@@ -84,7 +83,7 @@ def pretrain(
     same number of threads and the same PyTorch, the resumed model is the same to the last bit.
 
     Args:
-        texts: files, globs, folders; ``-`` is standard input.
+        texts: files, globs, folders, several or one; ``-`` is standard input.
         out: the model folder; all that is derived from the text lies in it.
         preset: ``tiny``, ``small``, ``medium``, ``original``, or ``auto``: as large as the text,
             and the time if it is given, are worth.
@@ -166,7 +165,7 @@ def pretrain(
         softmax=softmax,
         optimizer=optimizer,
     )
-    return run(texts, Path(out), text_options, options, resume=resume)
+    return run(as_inputs(texts), Path(out), text_options, options, resume=resume)
 
 
 def run(
@@ -198,7 +197,8 @@ def _train(
 ) -> str:
     """Make the folder what it is to be; returns the device."""
     work = work_of(out)
-    settings = _begun(out, text_options, options) if resume else None
+    asked = asked_for(texts, text_options, options)
+    settings = begun(out, asked, options) if resume else None
     if settings is None:
         if ranks.is_first:
             begin_work(out)
@@ -213,6 +213,7 @@ def _train(
         for line in told.lines():
             log.info("%s", line)
         if ranks.is_first:
+            remember(out, asked)
             write_json(work / _FORECAST, {"seconds": told.seconds})
             write_json(out / CONFIG, to_json(_model_config(settings, text)))
     else:
@@ -272,38 +273,6 @@ def forecast(texts: Sequence[str | Path], text_options: TextOptions, options: Tr
         told = plan(text, options, folder, ranks)[1]
         ranks.meet()
         return told
-
-
-def _begun(out: Path, text_options: TextOptions, options: TrainOptions) -> Settings | None:
-    """The settings of the training that lies in ``out``; None if none has come as far as that."""
-    if not has_begun(out):
-        return None
-    config = from_json(ModelConfig, read_config(out), where=str(out / CONFIG))
-    settings = from_json(Settings, config.training, where=f"{out / CONFIG}: training")
-    _warn_of_unused(text_options, options, settings)
-    if options.learning_rate is not None:
-        settings = dataclasses.replace(settings, learning_rate=options.learning_rate)
-    return settings
-
-
-def _warn_of_unused(text_options: TextOptions, options: TrainOptions, settings: Settings) -> None:
-    """A resumed training keeps its settings: say so where other ones are asked for."""
-    asked = {
-        "preset": (None if options.preset == "auto" else options.preset, settings.preset),
-        "tokens": (options.budget.num_tokens, settings.budget_tokens),
-        "threads": (options.threads, settings.num_threads),
-        "seed": (options.seed or None, settings.seed),
-        "trunk": (options.trunk, settings.trunk),
-        "optimizer": (None if options.optimizer == "adamw" else options.optimizer, settings.optimizer),
-        "softmax": (options.softmax, settings.softmax),
-        "objective": (None if options.objective == "lm" else options.objective, settings.objective),
-        "tied": (options.tied, settings.is_tied),
-        "dropout": (options.dropouts, settings.dropouts_in_use),
-        "documents": (text_options.documents or None, settings.documents),
-    }
-    for name, (wanted, kept) in asked.items():
-        if wanted is not None and wanted != kept:
-            warnings.warn(f"this training goes on with {name} {kept}, as it began, not {wanted}", stacklevel=4)
 
 
 def _model_config(settings: Settings, text: TrainingText) -> ModelConfig:

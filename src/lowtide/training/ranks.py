@@ -26,7 +26,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from lowtide.config import from_json, to_json
 from lowtide.embeddings.device import pick_device
-from lowtide.errors import LowtideError, TrainingError
+from lowtide.errors import InputError, LowtideError, TrainingError
 
 Value = TypeVar("Value")
 
@@ -66,10 +66,12 @@ class Ranks:
         """Where this process computes: of several GPUs its own.
 
         Raises:
-            InputError: if the host has fewer GPUs than processes.
+            InputError: if there is no such device here, the host has fewer GPUs than processes, or all processes
+                are to share one.
         """
-        is_shared = self.size > 1 and name == "cuda"
-        return pick_device(f"cuda:{self._local_rank}") if is_shared else torch.device(name)
+        if self.size > 1 and name.startswith("cuda:"):
+            raise InputError(f"found {self.size} processes for the one device {name}: say cuda, and each has its own")
+        return pick_device(f"cuda:{self._local_rank}" if self.size > 1 and name == "cuda" else name)
 
     def share(self, value: Value) -> Value:
         """What the first process has here, for all. The others wait for it, hours if it takes hours.

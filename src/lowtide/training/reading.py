@@ -8,7 +8,7 @@ import itertools
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -16,7 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lowtide.config import from_json, to_json
+from lowtide.config import departures, from_json, to_json
 from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.loading import load_any
 from lowtide.embeddings.sampling import STRETCH
@@ -99,11 +99,13 @@ class _Notes:
     description: str
     min_count: int
     is_alphabet: bool
+    """Whether vectors are looked up: of the types of a small alphabet, or of words."""
     documents: bool
     has_words: bool = False
     weights: tuple[float, ...] = ()
     start: StartConfig | None = None
     folds_case: bool = False
+    said: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class TrainingText:
     held_out: list[Document]
     """Of one sentence each, unless the state is carried through documents."""
     documents: bool
-    """Whether it is."""
+    """Whether the state is carried through documents."""
     num_truncated: int
     """Types that are longer than their row of characters."""
     weights: tuple[float, ...]
@@ -128,11 +130,13 @@ class TrainingText:
     vectors: Vectors | None
     """(types, width): as which token vectors begin; zeros for types that have none."""
     num_symbols: int | None
-    """The size of the alphabet, if it is so small that its types are symbols."""
+    """Rows of the table of token vectors, those of more words among them; None: vectors are made of characters."""
     has_words: bool
     """Whether vectors are looked up because words were asked for, and not because the alphabet is small."""
     folds_case: bool
     """Whether a word without a vector takes that of another writing of it."""
+    said: dict[str, str]
+    """What the user has said about it, by the names of the arguments of `lowtide.pretrain`; no paths."""
     start: Start | None
     """What is taken over from the model that the training begins with."""
 
@@ -190,8 +194,9 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
         options = _as_trained(options, start)
     opened = open_texts(texts, options)
     corpus, tokenizer = opened.corpus, opened.tokenizer
-    # first the small text, so that a mistake there is found before the large one is read
+    # what is small first, so that a mistake there is found before the large text is read
     valid = None if options.valid is None else _cut(options.valid, options, tokenizer)
+    vectors = None if options.vectors is None else _open_vectors(options.vectors)
     share = HELD_OUT_SHARE if valid is None else 0.0
     sentences = _watched(_partly_lower_case(opened.sentences, options.lowercase))
     counts, occurrences = prepare(
@@ -209,8 +214,8 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     if valid is not None:
         write_json(folder / "held_out.json", valid)
     vocabulary.save(folder / VOCABULARY)
-    if options.vectors is not None:
-        _write_vectors(options.vectors, vocabulary, folder / _VECTORS)
+    if vectors is not None:
+        _write_vectors(vectors, vocabulary, folder / _VECTORS)
     is_looked_up = len(occurrences) <= MAX_SYMBOLS if options.inputs == "auto" else options.inputs == "words"
     taken_over = None
     if start is not None:
@@ -222,14 +227,15 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
         is_looked_up = taken_over.bilm.symbols is not None
     has_words = options.inputs == "words"
     notes = _Notes(
-        corpus.describe(),
-        min_count,
-        is_looked_up,
-        options.documents,
-        has_words,
-        options.weights,
-        taken_over,
-        has_words if start is None else start.config.folds_case,
+        description=corpus.describe(),
+        min_count=min_count,
+        is_alphabet=is_looked_up,
+        documents=options.documents,
+        has_words=has_words,
+        weights=options.weights,
+        start=taken_over,
+        folds_case=has_words if start is None else start.config.folds_case,
+        said=_said(options),
     )
     write_json(folder / "notes.json", to_json(notes))
     log.info(
@@ -268,21 +274,28 @@ def open_text(folder: Path, *, is_spelled: bool = False) -> TrainingText:
     else:
         held_out = _held_out(prepared, is_carried=notes.documents)
     return TrainingText(
-        prepared,
-        vocabulary,
-        more_words,
-        notes.min_count,
-        notes.description,
-        held_out,
-        notes.documents,
-        num_truncated,
-        notes.weights,
-        np.load(folder / _VECTORS) if (folder / _VECTORS).is_file() else None,
-        num_symbols,
-        notes.has_words,
-        notes.folds_case,
-        None if notes.start is None else Start(notes.start, folder / _START),
+        prepared=prepared,
+        vocabulary=vocabulary,
+        more_words=more_words,
+        min_count=notes.min_count,
+        description=notes.description,
+        held_out=held_out,
+        documents=notes.documents,
+        num_truncated=num_truncated,
+        weights=notes.weights,
+        vectors=np.load(folder / _VECTORS) if (folder / _VECTORS).is_file() else None,
+        num_symbols=num_symbols,
+        has_words=notes.has_words,
+        folds_case=notes.folds_case,
+        said=notes.said,
+        start=None if notes.start is None else Start(notes.start, folder / _START),
     )
+
+
+def _said(options: TextOptions) -> dict[str, str]:
+    told = {name: value for name, value in departures(options).items() if name not in ("valid", "from_model")}
+    named = {name: value.name if isinstance(value, Path) else value for name, value in told.items()}
+    return {name: ", ".join(map(str, v)) if isinstance(v, tuple) else str(v) for name, v in named.items()}
 
 
 def _as_trained(options: TextOptions, start: StoredModel) -> TextOptions:
@@ -299,11 +312,15 @@ def _as_trained(options: TextOptions, start: StoredModel) -> TextOptions:
     return dataclasses.replace(options, tokenizer=name, language=language, documents=documents)
 
 
-def _write_vectors(model: Path, vocabulary: Vocabulary, target: Path) -> None:
-    """Lay down the vectors of the types of a vocabulary."""
+def _open_vectors(model: Path) -> Word2Vec:
     found = load_any(model)
     if not isinstance(found, Word2Vec):
         raise InputError(f"{model} is no word2vec model: expected what `Word2Vec.save` has written")
+    return found
+
+
+def _write_vectors(found: Word2Vec, vocabulary: Vocabulary, target: Path) -> None:
+    """Lay down the vectors of the types of a vocabulary."""
     vectors = found.rows(found.indices(vocabulary.types))
     log.info("vectors     %s of %s types have one", f"{int(vectors.any(axis=1).sum()):,}", f"{len(vocabulary):,}")
     np.save(target, vectors)

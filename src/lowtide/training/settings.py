@@ -8,7 +8,7 @@ import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -52,6 +52,8 @@ class Settings:
     device: str
     trunk: TrainableTrunk = "elmo"
     """``lstm``: plain states, one sentence a row; see `lowtide.training.presets.plain`."""
+    said_of_text: dict[str, str] = field(default_factory=dict)
+    """How the text was to be read, where that was not left open: ``lowercase``, ``weights``, ``vectors``, ..."""
     num_processes: int = 1
     """Among which the rows of a batch are divided."""
     begun_with: str | None = None

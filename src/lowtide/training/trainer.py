@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.language_model import LanguageModel, Perplexity, unigram_perplexity
-from lowtide.errors import InputError, ModelError, TrainingError
+from lowtide.errors import InputError, ModelError, TrainingError, is_out_of_memory
 from lowtide.memory import FreeMemory
 from lowtide.model import Carry, LogUniformSampler
 from lowtide.progress import progress
@@ -129,12 +129,21 @@ class Trainer:
             The mean nats of both directions, as sampled.
 
         Raises:
-            TrainingError: if the loss is no number any more.
+            TrainingError: if the loss is no number any more, or memory is missing.
         """
         settings, position = self.settings, self.position
         self.bilm.train()
         set_rate(self._optimizers, settings.rate_at(position.tokens))
-        nats = self._learn(batch)
+        try:
+            nats = self._learn(batch)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"out of memory at step {position.step + 1}, in a batch of {batch.num_tokens:,} tokens over "
+                f"{settings.vocabulary_size:,} types: take a smaller preset, fewer types (max_types), or a sampled or "
+                "adaptive softmax"
+            ) from error
         norm = clip_gradients(self._networks.parameters(), settings.max_gradient_norm)
         if not (math.isfinite(nats) and math.isfinite(norm)):
             name, value = ("gradient", norm) if math.isfinite(nats) else ("loss", nats)
