@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lowtide.errors import InputError
@@ -66,6 +67,37 @@ def test_what_is_no_pair_or_no_score_is_refused() -> None:
     for score in ("high", float("nan"), float("inf")):
         with pytest.raises(InputError, match=r"pairs\[0\]: found .*, expected a score"):
             matcher_of(objective="cosine").fit(PAIRS, [score, *[1.0] * 11])
+
+
+def test_probabilities_of_labels_go_with_the_answers() -> None:
+    matcher = matcher_of().fit(PAIRS, LABELS, valid=(PAIRS, LABELS), options=QUICK)
+    found = matcher.probabilities(PAIRS)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    assert [matcher.labels[number] for number in found.argmax(axis=1)] == matcher.predict(PAIRS)
+    assert matcher.probabilities([]).shape == (0, 2)
+    with pytest.raises(InputError, match="ask for probabilities"):
+        matcher.similarities(PAIRS)
+
+
+def test_similarities_are_the_cosines_that_answers_are_made_of() -> None:
+    scores: Sequence[Answer] = [5.0] * 6 + [1.0] * 6
+    matcher = matcher_of(objective="cosine").fit(PAIRS, scores, options=FitOptions(epochs=1))
+    found = matcher.similarities(PAIRS)
+    assert found.shape == (12,) and np.abs(found).max() <= 1 + 1e-6
+    np.testing.assert_allclose(1 + 4 * found, [float(score) for score in matcher.predict(PAIRS)], rtol=1e-5)
+    near = matcher_of(objective="contrastive").fit(PAIRS, LABELS, options=FitOptions(epochs=1))
+    assert [label == "1" for label in near.predict(PAIRS)] == (near.similarities(PAIRS) > near.threshold).tolist()
+    with pytest.raises(InputError, match="ask for similarities"):
+        near.probabilities(PAIRS)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_validation_scores_that_order_nothing_are_refused_before_anything_is_learned(count: int) -> None:
+    matcher = matcher_of(objective="cosine")
+    scores: Sequence[Answer] = [5.0] * 6 + [1.0] * 6
+    with pytest.raises(InputError, match=f"valid: found {count} pairs, and not two different scores"):
+        matcher.fit(PAIRS, scores, valid=(PAIRS[:count], scores[:count]), options=QUICK)
+    assert isinstance(matcher.embeddings[0], Rung) and matcher.embeddings[0].num_calls == 0
 
 
 def test_the_threshold_is_that_of_the_last_fit() -> None:

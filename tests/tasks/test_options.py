@@ -5,12 +5,18 @@ import pytest
 from lowtide import task_commands
 from lowtide.errors import ConfigError
 from lowtide.tasks import loading
-from lowtide.tasks.options import KINDS, HeadOptions
+from lowtide.tasks.options import KINDS, HeadOptions, LayerOptions
 
 
 def test_every_kind_of_task_can_be_opened_and_taught() -> None:
     commands = [command.callback for command in task_commands.train.registered_commands]
     assert tuple(getattr(command, "__name__", "") for command in commands) == tuple(loading._OPENED) == KINDS
+
+
+@pytest.mark.parametrize("choice", ["mix", "context", "all", "lerned", "-1", ""])
+def test_choices_of_layers_that_nobody_knows_are_refused(choice: str) -> None:
+    with pytest.raises(ConfigError, match=f"layers is '{choice}', expected learned, top, average, sum or a number"):
+        LayerOptions(choice)
 
 
 @pytest.mark.parametrize("value", [-1, 10**9])

@@ -37,7 +37,7 @@ def test_states_that_lie_there_are_not_computed_again(tmp_path: Path) -> None:
 
 def test_another_dtype_has_states_of_its_own(saved_bytes: tiny.Saved, tmp_path: Path) -> None:
     for dtype in ("float32", "bfloat16", "float32"):
-        StateStore.of(Elmo.open(saved_bytes.folder, device="cpu", dtype=dtype), SENTENCES, tmp_path).close()  # type: ignore[arg-type]  # a dtype
+        StateStore.of(Elmo.open(saved_bytes.folder, device="cpu", dtype=dtype), SENTENCES, tmp_path).close()
     assert len(list(tmp_path.iterdir())) == 2
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,11 +123,10 @@ def test_unknown_tags_are_named_and_count_as_errors(learned: Tagger, tmp_path: P
         ([["a", "b"]], [["O", "O"]], "all 1 examples have the label 'O'"),
         ([["a", "b", "c"]], [["B-X", "O", "I-X"]], r"sentences\[0\], token 2: 'I-X' cannot stand behind 'O' in IOB2"),
         ([], [], "found no example"),
+        ([["a", "b"]], [["O", 1]], r"sentences\[0\], token 1: the tag is int, expected a text"),
     ],
 )
-def test_examples_that_cannot_be_learned_from_are_refused(
-    sentences: list[list[str]], tags: list[list[str]], message: str
-) -> None:
+def test_examples_that_cannot_be_learned_from_are_refused(sentences: list[list[str]], tags: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Tagger(Rung()).fit(sentences, tags)
 

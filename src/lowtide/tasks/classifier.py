@@ -17,11 +17,12 @@ from lowtide.errors import InputError
 from lowtide.tasks.examples import LabelledText, Place
 from lowtide.tasks.heads import ClassifierHead, Head
 from lowtide.tasks.inputs import Inputs
+from lowtide.tasks.labels import refuse_texts_as_labels, require_labels
 from lowtide.tasks.options import ClassifierOptions, FitOptions
 from lowtide.tasks.reading import read_texts
 from lowtide.tasks.reports import Evaluation, judge_labels
 from lowtide.tasks.rows import RowOptions
-from lowtide.tasks.task import Task, require_labels
+from lowtide.tasks.task import Probabilities, Task
 from lowtide.tasks.token_network import TokenNetwork
 
 
@@ -108,13 +109,8 @@ class Classifier(Task[LabelledText, str]):
 
     def probabilities(self, texts: Texts | str) -> NDArray[np.float32]:
         """How probable every label is: (texts, labels), in the order of ``labels``."""
-        texts = self.several(texts)
-        found = np.zeros((len(texts), len(self.labels)), np.float32)
-        with torch.inference_mode():
-            for number, text in enumerate(texts):
-                scores = self._head(self.inputs([self.cut(text)]).batch([0]))
-                found[number] = torch.softmax(scores[0], dim=-1).cpu().numpy()
-        return found
+        found = list(self._find_iter(self.several(texts), self._probabilities))
+        return np.stack(found) if found else np.zeros((0, len(self.labels)), np.float32)
 
     def evaluate(self, texts: Texts, labels: Sequence[str]) -> Evaluation:
         """The accuracy, and the macro F1."""
@@ -138,7 +134,15 @@ class Classifier(Task[LabelledText, str]):
 
     def _learn_labels(self, examples: Sequence[LabelledText]) -> None:
         self.labels = sorted({example.label for example in examples})
-        require_labels(self.labels, len(examples))
+        require_labels(self.labels, len(examples), examples[0].place)
+        self._refuse_swapped(examples, warn=True)
+
+    def _check_valid(self, examples: Sequence[LabelledText]) -> None:
+        self._refuse_swapped(examples, warn=False)
+
+    def _refuse_swapped(self, examples: Sequence[LabelledText], *, warn: bool) -> None:
+        labels, texts = [example.label for example in examples], [example.text for example in examples]
+        refuse_texts_as_labels(labels, texts, examples[0].place, columns="text label", warn=warn)
 
     def _make_head(self, tokens: TokenNetwork) -> Head:
         return ClassifierHead(tokens, len(self.labels), self.options)
@@ -154,6 +158,9 @@ class Classifier(Task[LabelledText, str]):
 
     def _answer(self, inputs: Inputs, numbers: Sequence[int]) -> list[str]:
         return [self.labels[number] for number in self._head(inputs.batch(numbers)).argmax(dim=-1).tolist()]
+
+    def _probabilities(self, inputs: Inputs, numbers: Sequence[int]) -> list[Probabilities]:
+        return list(torch.softmax(self._head(inputs.batch(numbers)), dim=-1).cpu().numpy())
 
     def _judge(self, examples: Sequence[LabelledText], answers: Sequence[str]) -> Evaluation:
         self._warn_of_unknown([(str(e.place), e.label) for e in examples if e.label not in self.labels])

@@ -20,6 +20,11 @@ class Place:
     def __str__(self) -> str:
         return f"{self.source}:{self.lines[0]}" if self.lines else self.source
 
+    @property
+    def whole(self) -> str:
+        """The file; or what a Python program calls the list."""
+        return self.source if self.lines else self.source.partition("[")[0]
+
     def token(self, number: int) -> str:
         """Where a token stands."""
         return f"{self.source}:{self.lines[number]}" if self.lines else f"{self.source}, token {number}"

@@ -17,12 +17,9 @@ from lowtide.embeddings.base import Embedder
 from lowtide.embeddings.layers import choose_layers
 from lowtide.embeddings.one_hot import OneHot
 from lowtide.embeddings.type_vectors import TypeEmbedding
-from lowtide.errors import InputError
 from lowtide.model import LayerMix, States
-from lowtide.tasks.options import LayerOptions
+from lowtide.tasks.options import LEARNED, LayerOptions
 
-LEARNED = "learned"
-_FIXED = ("top", "average", "sum")
 ONE_HOT_WIDTH = 100
 """Of the vectors that are learned for one-hot types."""
 
@@ -50,7 +47,7 @@ class LayerEntry(Entry):
         options: which layers, or all of them with learned scalars.
 
     Raises:
-        InputError: if there is no such choice.
+        InputError: if there is no such layer.
     """
 
     def __init__(self, num_layers: int, width: int, options: LayerOptions) -> None:
@@ -59,8 +56,6 @@ class LayerEntry(Entry):
         if options.choice == LEARNED:
             self.mix = LayerMix(num_layers, layer_norm=options.layer_norm)
         else:
-            if not options.choice.isdecimal() and options.choice not in _FIXED:
-                raise InputError(f"found layers={options.choice!r}, expected learned, {', '.join(_FIXED)} or a number")
             self._reduce = choose_layers(options.choice, num_layers)
 
     def forward(self, states: Tensor) -> Tensor:

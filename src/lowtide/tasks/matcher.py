@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lowtide.embeddings.base import Embedder
@@ -16,12 +19,13 @@ from lowtide.errors import InputError
 from lowtide.tasks.examples import LabelledPair, Place
 from lowtide.tasks.heads import Head, MatcherHead
 from lowtide.tasks.inputs import Batch, Inputs
+from lowtide.tasks.labels import refuse_texts_as_labels, require_labels
 from lowtide.tasks.metrics import best_threshold
 from lowtide.tasks.options import FitOptions, MatcherOptions
 from lowtide.tasks.reading import read_pairs
 from lowtide.tasks.reports import Evaluation, judge_labels, judge_scores
 from lowtide.tasks.rows import RowOptions
-from lowtide.tasks.task import Task, require_labels
+from lowtide.tasks.task import Probabilities, Task
 from lowtide.tasks.token_network import TokenNetwork
 
 Text = str | Sequence[str]
@@ -112,7 +116,26 @@ class Matcher(Task[LabelledPair, Answer]):
 
     def predict_iter(self, pairs: Iterable[Pair]) -> Iterator[Answer]:
         """As `predict`, for any number of pairs."""
-        return self._predict_iter(itertools.chain.from_iterable(map(_checked, pairs)))
+        return self._predict_iter(_texts_of(pairs))
+
+    def probabilities(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        """How probable every label is: (pairs, labels), in the order of ``labels``; of ``classify``.
+
+        Raises:
+            InputError: if another objective was learned, which has no probabilities.
+        """
+        found = list(self._find_iter(_texts_of(pairs), self._probabilities))
+        return np.stack(found) if found else np.zeros((0, len(self.labels)), np.float32)
+
+    def similarities(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        """The cosine of the two vectors of every pair: (pairs,), -1 to 1; of ``cosine`` and ``contrastive``.
+
+        Raises:
+            InputError: if ``classify`` was learned, which compares texts otherwise.
+        """
+        if self.options.objective == "classify":
+            raise InputError("this matcher has no similarities, as it classifies: ask for probabilities")
+        return np.array(list(self._find_iter(_texts_of(pairs), self._cosines)), np.float32)
 
     def evaluate(self, pairs: Sequence[Pair], answers: Sequence[Answer]) -> Evaluation:
         """The accuracy of labels; of scores Spearman's correlation."""
@@ -160,21 +183,37 @@ class Matcher(Task[LabelledPair, Answer]):
     def _learn_labels(self, examples: Sequence[LabelledPair]) -> None:
         self.labels, self.threshold = [], self._first_threshold
         if self._is_scored:
-            scores = [float(example.answer) for example in examples]
-            if len(set(scores)) < 2:
-                raise InputError(
-                    f"found {len(scores):,} pairs, and not two different scores: there is nothing to learn"
-                )
-            self.lowest, self.highest = min(scores), max(scores)
+            self.lowest, self.highest = _range_of(examples)
             return
+        self._refuse_swapped(examples, warn=self.options.objective == "classify")
         self.labels = sorted({str(example.answer) for example in examples})
-        require_labels(self.labels, len(examples))
+        require_labels(self.labels, len(examples), examples[0].place)
         same = self.options.same_label
         if self.options.objective == "contrastive" and (len(self.labels) != 2 or same not in self.labels):
             raise InputError(
-                f"found the labels {', '.join(self.labels[:5])}; expected two, of which {same!r} is that of texts that "
-                "belong together: name another one with same_label"
+                f"{examples[0].place.whole}: found the labels {', '.join(self.labels[:5])}; expected two, of which "
+                f"{same!r} is that of texts that belong together: name another one with same_label"
             )
+
+    def _warn_of_idle_options(self) -> None:
+        super()._warn_of_idle_options()
+        plain, chosen = MatcherOptions(), self.options
+        is_idle = (chosen.same_label, chosen.margin) != (plain.same_label, plain.margin)
+        if is_idle and chosen.objective != "contrastive":
+            warnings.warn(
+                f"same_label and margin are for the objective contrastive: with {chosen.objective} they do nothing",
+                stacklevel=4,
+            )
+
+    def _check_valid(self, examples: Sequence[LabelledPair]) -> None:
+        if self._is_scored:
+            _range_of(examples)
+        else:
+            self._refuse_swapped(examples, warn=False)
+
+    def _refuse_swapped(self, examples: Sequence[LabelledPair], *, warn: bool) -> None:
+        labels, texts = [str(example.answer) for example in examples], [example.first for example in examples]
+        refuse_texts_as_labels(labels, texts, examples[0].place, columns="first second label", warn=warn)
 
     def _make_head(self, tokens: TokenNetwork) -> Head:
         return MatcherHead(tokens, len(self.labels), self.options)
@@ -209,6 +248,11 @@ class Matcher(Task[LabelledPair, Answer]):
             return [self.lowest + cosine * (self.highest - self.lowest) for cosine in cosines]
         return list(cosines)  # `_labelled` makes labels of them, once the threshold is known
 
+    def _probabilities(self, inputs: Inputs, numbers: Sequence[int]) -> list[Probabilities]:
+        if self.options.objective != "classify":
+            raise InputError("this matcher has no probabilities, as it compares by a cosine: ask for similarities")
+        return list(torch.softmax(self._head(self._batch(inputs, numbers)), dim=-1).cpu().numpy())
+
     def _labelled(self, answers: Iterable[Answer]) -> Iterator[Answer]:
         """Cosines of ``contrastive`` to labels; other answers stay."""
         if self.options.objective != "contrastive":
@@ -241,6 +285,26 @@ class Matcher(Task[LabelledPair, Answer]):
         """Take back what `settings` gave."""
         self.lowest, self.highest = float(settings["lowest"]), float(settings["highest"])
         self.threshold = float(settings["threshold"])
+
+
+def _texts_of(pairs: Iterable[Pair]) -> Iterator[Text]:
+    """One behind the other."""
+    return itertools.chain.from_iterable(map(_checked, pairs))
+
+
+def _range_of(examples: Sequence[LabelledPair]) -> tuple[float, float]:
+    """The lowest and the highest score.
+
+    Raises:
+        InputError: if they are the same, which orders nothing.
+    """
+    scores = [float(example.answer) for example in examples]
+    if min(scores) == max(scores):
+        raise InputError(
+            f"{examples[0].place.whole}: found {len(scores):,} pairs, and not two different scores: there is nothing "
+            "to order"
+        )
+    return min(scores), max(scores)
 
 
 def _checked(pair: Pair, where: str = "") -> Pair:

@@ -14,6 +14,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 SchemeChoice = Literal["auto", "none", "IOB1", "IOB2", "BIOES", "BMES", "BILOU"]
 Pooling = Literal["mean", "max", "both"]
 Objective = Literal["classify", "cosine", "contrastive"]
+LEARNED, FIXED = "learned", ("top", "average", "sum")
+"""What layers may be chosen by, beside their number."""
 MOST_WIDE, MOST_LAYERS = 4096, 32
 """The sizes of a head end here: the largest published model has a cell of 4096."""
 
@@ -27,7 +29,7 @@ def _require(is_good: bool, name: str, found: object, expected: str) -> None:
 class LayerOptions:
     """How the layers of an embedding become one vector a token: section 3.3 of Peters et al. (2018)."""
 
-    choice: str = "learned"
+    choice: str = LEARNED
     """``learned``: gamma and s of equation 1 are learned with the task. ``top``, ``average``, ``sum`` or the number of
     a layer: nothing is learned."""
     layer_norm: Literal["none", "token"] = "none"
@@ -41,8 +43,10 @@ class LayerOptions:
         """Refuse what cannot be.
 
         Raises:
-            ConfigError: if a number is out of range.
+            ConfigError: if there is no such choice, or a number is out of range.
         """
+        is_known = self.choice == LEARNED or self.choice in FIXED or self.choice.isdecimal()
+        _require(is_known, "layers", repr(self.choice), f"{LEARNED}, {', '.join(FIXED)} or a number")
         _require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
 
 

@@ -27,7 +27,8 @@ class Evaluation:
     confusions: list[tuple[str, str, int]] = field(default_factory=list)
     """What was taken for what, and how often; of spans, token by token. The most frequent first."""
     wrong: list[int] = field(default_factory=list)
-    """The numbers of the examples with a wrong answer, the worst first."""
+    """The numbers of the examples with a wrong answer: where one is more wrong than another (sentences by their wrong
+    tags, scores by how far off they are), the worst first; else in their order."""
 
     def lines(self) -> list[str]:
         """For reading, in the language that was chosen; no text."""
@@ -140,7 +141,7 @@ def judge_scores(gold: Sequence[float], predicted: Sequence[float]) -> Evaluatio
         score=spearman(gold, predicted),
         num_examples=len(gold),
         others={"mean squared error": sum(distance**2 for distance in distances) / len(distances)},
-        wrong=sorted(range(len(distances)), key=lambda number: -distances[number]),
+        wrong=sorted((n for n, distance in enumerate(distances) if distance), key=lambda n: -distances[n]),
     )
 
 

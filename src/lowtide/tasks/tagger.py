@@ -20,12 +20,13 @@ from lowtide.tasks.crf import Legal
 from lowtide.tasks.examples import Place, TaggedSentence
 from lowtide.tasks.heads import Head, TaggerHead
 from lowtide.tasks.inputs import Batch, Inputs
+from lowtide.tasks.labels import require_labels
 from lowtide.tasks.options import FitOptions, TaggerOptions
 from lowtide.tasks.reading import read_tagged
 from lowtide.tasks.reports import Evaluation, judge_spans, judge_tags
 from lowtide.tasks.schemes import Scheme, check_scheme, convert, find_scheme, write_spans
 from lowtide.tasks.spans import Span, spans_of
-from lowtide.tasks.task import Task, require_labels
+from lowtide.tasks.task import Probabilities, Task
 from lowtide.tasks.token_network import TokenNetwork
 
 Tags = list[str]
@@ -100,7 +101,8 @@ class Tagger(Task[TaggedSentence, Tags]):
             store: a folder where the states of the embeddings are kept, for another fit.
 
         Raises:
-            InputError: if there are not as many tags as tokens, tags break their scheme, or there is one tag only.
+            InputError: if there are not as many tags as tokens, one of them is no text, tags break their scheme, or
+                there is one tag only.
         """
         self.fit_examples(
             self._examples(sentences, tags), None if valid is None else self._examples(*valid, "valid"), options, store
@@ -148,11 +150,7 @@ class Tagger(Task[TaggedSentence, Tags]):
 
         ``labels`` are the tags of the network: spans stand there in BIOES.
         """
-        head, found = self._head, []
-        for batch in self._batches(sentences):
-            rows = head.crf.marginals(head.emissions(batch), batch.lengths.to(self.device)).cpu().numpy()
-            found += [row[:length] for row, length in zip(rows, batch.lengths.tolist(), strict=True)]
-        return found
+        return list(self._find_iter(self.several(sentences), self._probabilities))
 
     def evaluate(self, sentences: Texts, tags: Sequence[Sequence[str]]) -> Evaluation:
         """The span F1, or the accuracy of tags that write no spans."""
@@ -174,6 +172,9 @@ class Tagger(Task[TaggedSentence, Tags]):
             tokens, place = self.cut(text), Place(f"{name}[{number}]")
             if len(tokens) != len(of_tokens):
                 raise InputError(f"{place}: found {len(tokens)} tokens and {len(of_tokens)} tags, expected one each")
+            for at, tag in enumerate(of_tokens):
+                if not isinstance(tag, str):
+                    raise InputError(f"{place.token(at)}: the tag is {type(tag).__name__}, expected a text: its name")
             found.append(TaggedSentence(tokens, list(of_tokens), place))
         return found
 
@@ -198,7 +199,7 @@ class Tagger(Task[TaggedSentence, Tags]):
         if self.scheme is not None:
             check_scheme(examples, self.scheme)
         tags = sorted({tag for example in examples for tag in example.tags})
-        require_labels(tags, len(examples))
+        require_labels(tags, len(examples), examples[0].place)
         self.labels = tags
         if self.scheme is not None:
             own = (convert(example.tags, self.scheme, _OWN) for example in examples)
@@ -251,6 +252,11 @@ class Tagger(Task[TaggedSentence, Tags]):
         batch = inputs.batch(numbers)
         paths = self._head.crf.decode(self._head.emissions(batch), batch.lengths.to(self.device))
         return [self._written(path) for path in paths]
+
+    def _probabilities(self, inputs: Inputs, numbers: Sequence[int]) -> list[Probabilities]:
+        batch = inputs.batch(numbers)
+        rows = self._head.crf.marginals(self._head.emissions(batch), batch.lengths.to(self.device)).cpu().numpy()
+        return [row[:length] for row, length in zip(rows, batch.lengths.tolist(), strict=True)]
 
     def _judge(self, examples: Sequence[TaggedSentence], answers: Sequence[Tags]) -> Evaluation:
         gold = [example.tags for example in examples]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import tempfile
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lowtide.embeddings.base import Embedder, Encodes
 from lowtide.embeddings.device import pick_device
-from lowtide.embeddings.inputs import CutsText, Texts, as_sentence
+from lowtide.embeddings.inputs import CutsText, Texts, as_sentence, as_sentences, as_token_lists
 from lowtide.embeddings.type_vectors import TypeEmbedding
 from lowtide.errors import InputError
 from lowtide.model import LayerMix
@@ -26,7 +29,7 @@ from lowtide.tasks.fitting import Problem, fit, seeded
 from lowtide.tasks.heads import Head
 from lowtide.tasks.history import History
 from lowtide.tasks.inputs import Inputs, make_sources
-from lowtide.tasks.options import FitOptions, HeadOptions, Kind
+from lowtide.tasks.options import FitOptions, HeadOptions, Kind, LayerOptions
 from lowtide.tasks.reports import Evaluation
 from lowtide.tasks.saving import save
 from lowtide.tasks.state_store import TOKENS_AT_ONCE
@@ -36,7 +39,11 @@ from lowtide.text.tokenize import Sentence, Tokenizer
 
 Example = TypeVar("Example", TaggedSentence, LabelledText, LabelledPair)
 Answer = TypeVar("Answer")
+Found = TypeVar("Found")
+Probabilities = NDArray[np.float32]
 _MOST_WORST = 10
+_ASKED = [name for name in vars(Embedder) if not name.startswith("_")]
+"""Of every embedding."""
 
 
 class Network(nn.Module):
@@ -68,9 +75,11 @@ class Task(ABC, Generic[Example, Answer]):
     ) -> None:
         found = list(embeddings) if isinstance(embeddings, Sequence) else [embeddings]
         for embedding in found:
-            if not hasattr(type(embedding), "embed_layers"):
+            # looked for without asking: a checksum takes its time
+            if isinstance(embedding, type) or any(inspect.getattr_static(embedding, n, None) is None for n in _ASKED):
                 raise InputError(
-                    f"found {type(embedding).__name__}, expected an embedding: lowtide.load(...) opens one"
+                    f"found {type(embedding).__name__}, expected an embedding: lowtide.load(...) opens one, unless "
+                    "stateful=True"
                 )
         if not found:
             raise InputError("found no embedding, expected one at least")
@@ -85,7 +94,8 @@ class Task(ABC, Generic[Example, Answer]):
         """What was measured, by the name of the examples; the card tells it."""
         self.num_train = 0
         self.worst: list[tuple[Example, Answer]] = []
-        """The examples of the last evaluation whose answers were the worst, and these: texts, which nothing writes."""
+        """Some examples of the last evaluation with a wrong answer, and these, in the order of ``Evaluation.wrong``:
+        texts, which nothing writes."""
         self._network: Network | None = None
 
     # -- what every task says for itself ---------------------------------------------------------
@@ -127,6 +137,14 @@ class Task(ABC, Generic[Example, Answer]):
         """The answers to some examples."""
 
     @abstractmethod
+    def _probabilities(self, inputs: Inputs, numbers: Sequence[int]) -> list[Probabilities]:
+        """How probable every label is, for some examples: (labels,), of a tagger (tokens, labels).
+
+        Raises:
+            InputError: if the head has none.
+        """
+
+    @abstractmethod
     def _judge(self, examples: Sequence[Example], answers: Sequence[Answer]) -> Evaluation:
         """How good answers are."""
 
@@ -139,7 +157,7 @@ class Task(ABC, Generic[Example, Answer]):
         """Take back what `settings` gave."""
 
     def _check_valid(self, examples: Sequence[Example]) -> None:
-        """Refuse validation examples that cannot be judged, before anything is learned."""
+        """Refuse examples to judge by that cannot be judged, before anything is learned."""
 
     def _settle(self, examples: Sequence[Example], answers: Sequence[Answer]) -> None:
         """Decide, after a fit, what is chosen on the validation examples."""
@@ -192,11 +210,14 @@ class Task(ABC, Generic[Example, Answer]):
 
     def cut(self, text: str | Sequence[str]) -> Sentence:
         """A text as its tokens; tokens stay as they are."""
-        return as_sentence(text, self.tokenizer) if isinstance(text, str) else list(text)
+        return as_sentence(text, self.tokenizer) if isinstance(text, str) else as_token_lists([text])[0]
 
     def several(self, texts: Texts | str) -> Texts:
-        """One bare text is a list of one."""
-        return [texts] if isinstance(texts, str) else texts
+        """One bare text is a list of one; a list that looks like the tokens of one sentence is warned of."""
+        given = [texts] if isinstance(texts, str) else texts
+        if len(given) and all(isinstance(text, str) for text in given):
+            return as_sentences(given, self.tokenizer)
+        return given
 
     def save(self, folder: str | Path) -> None:
         """Write a folder that `lowtide.tasks.load` opens, in a new process and without training data.
@@ -219,6 +240,9 @@ class Task(ABC, Generic[Example, Answer]):
         Raises:
             InputError: if they cannot.
         """
+        if not examples:
+            raise InputError("found no example, expected some to learn from")
+        self._warn_of_idle_options()
         self._learn_labels(examples)
         for judged in others:
             if judged:
@@ -279,19 +303,39 @@ class Task(ABC, Generic[Example, Answer]):
 
     # -- answering -------------------------------------------------------------------------------
 
-    def _answer_all(self, inputs: Inputs) -> list[Answer]:
-        """The answers to all examples of some inputs, in their order."""
+    def _find_all(self, inputs: Inputs, find: Callable[[Inputs, Sequence[int]], Iterable[Found]]) -> list[Found]:
+        """What is found for all examples of some inputs, in their order."""
         each = self.texts_per_example
         lengths = list(map(len, inputs.sentences))
         sizes = [max(lengths[n : n + each]) for n in range(0, len(lengths), each)]
-        answers: dict[int, Answer] = {}
+        found: dict[int, Found] = {}
         with torch.inference_mode():
             for numbers in group_by_length([max(1, size) for size in sizes], TOKENS_AT_ONCE):
-                answers.update(zip(numbers, self._answer(inputs, numbers), strict=True))
-        return [answers[number] for number in range(len(sizes))]
+                found.update(zip(numbers, find(inputs, numbers), strict=True))
+        return [found[number] for number in range(len(sizes))]
+
+    def _answer_all(self, inputs: Inputs) -> list[Answer]:
+        """The answers to all examples of some inputs, in their order."""
+        return self._find_all(inputs, self._answer)
 
     def _predict_iter(self, texts: Iterable[str | Sequence[str]]) -> Iterator[Answer]:
-        """The answers to any number of texts, some thousand tokens at a time."""
+        """The answers to any number of texts."""
+        return self._find_iter(texts, self._answer)
+
+    def _predict_with_probabilities(
+        self, texts: Iterable[str | Sequence[str]]
+    ) -> Iterator[tuple[Answer, Probabilities]]:
+        """The answers to any number of texts, each with how probable every label is; see `_probabilities`."""
+
+        def find(inputs: Inputs, numbers: Sequence[int]) -> Iterator[tuple[Answer, Probabilities]]:
+            return zip(self._answer(inputs, numbers), self._probabilities(inputs, numbers), strict=True)
+
+        return self._find_iter(texts, find)
+
+    def _find_iter(
+        self, texts: Iterable[str | Sequence[str]], find: Callable[[Inputs, Sequence[int]], Iterable[Found]]
+    ) -> Iterator[Found]:
+        """What is found for any number of texts, some thousand tokens at a time."""
         self.network.eval()
         held: list[Sentence] = []
         tokens = 0
@@ -299,19 +343,34 @@ class Task(ABC, Generic[Example, Answer]):
             held.append(self.cut(text))
             tokens += len(held[-1]) + 1
             if tokens >= TOKENS_AT_ONCE and len(held) % self.texts_per_example == 0:
-                yield from self._answer_all(self.inputs(held))
+                yield from self._find_all(self.inputs(held), find)
                 held, tokens = [], 0
         if held:
-            yield from self._answer_all(self.inputs(held))
+            yield from self._find_all(self.inputs(held), find)
 
     def evaluate_examples(self, examples: Sequence[Example], name: str = "test") -> Evaluation:
-        """How good the answers to examples are; kept in ``scores`` under a name."""
+        """How good the answers to examples are; kept in ``scores`` under a name.
+
+        Raises:
+            InputError: if there is none, or they cannot be judged.
+        """
+        if not examples:
+            raise InputError("found no example, expected some to judge by")
         self._check_valid(examples)
         answers = list(self._predict_iter(self._texts(examples)))
         found = self._judge(examples, answers)
         self.scores[name] = found
         self.worst = [(examples[number], answers[number]) for number in found.wrong[:_MOST_WORST]]
         return found
+
+    def _warn_of_idle_options(self) -> None:
+        """Say that something was asked for which does nothing here."""
+        if self.head_options.layers != LayerOptions() and all(isinstance(e, TypeEmbedding) for e in self.embeddings):
+            warnings.warn(
+                "embeddings of types have no layers: what was said of layers (choice, layer_norm, penalty, at_output) "
+                "does nothing",
+                stacklevel=4,
+            )
 
     def _warn_of_unknown(self, unknown: Sequence[tuple[str, str]]) -> None:
         """Say that examples have labels that the head cannot answer.
@@ -326,19 +385,6 @@ class Task(ABC, Generic[Example, Answer]):
                 f"{len(unknown):,} such labels count as errors",
                 stacklevel=4,
             )
-
-
-def require_labels(labels: Sequence[str], num_examples: int) -> None:
-    """Refuse to learn what has one answer.
-
-    Raises:
-        InputError: if there are fewer than two labels.
-    """
-    if not num_examples:
-        raise InputError("found no example, expected some to learn from")
-    if len(labels) < 2:
-        found = f"all {num_examples:,} examples have the label {labels[0]!r}"
-        raise InputError(f"{found}: expected two labels at least, or there is nothing to learn")
 
 
 def _can_learn(embedding: Embedder) -> bool:

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from lowtide.tasks.reports import Evaluation, judge_labels, judge_scores, judge_spans, judge_tags
+
+TAGS = [["O", "B-X"], ["B-X", "I-X"], ["O", "O"]]
+FOUND = [["O", "O"], ["O", "O"], ["O", "O"]]
+
+
+def test_the_worst_of_wrong_sentences_and_scores_come_first() -> None:
+    assert judge_spans(TAGS, FOUND).wrong == judge_tags(TAGS, FOUND).wrong == [1, 0]
+    assert judge_scores([1.0, 2.0, 3.0, 4.0], [1.5, 2.0, 0.0, 4.0]).wrong == [2, 0]
+
+
+def test_wrong_labels_are_in_the_order_of_the_examples() -> None:
+    assert judge_labels(["a", "b", "a"], ["b", "b", "b"]).wrong == [0, 2]
+
+
+def test_an_evaluation_comes_back_from_json() -> None:
+    for found in (judge_spans(TAGS, FOUND), judge_scores([1.0, 2.0], [3.0, 1.0])):
+        back = Evaluation.from_json(found.as_json())
+        assert back.as_json() == found.as_json() and back.others == found.others and back.others
+        assert back.wrong == []
