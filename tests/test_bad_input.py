@@ -761,7 +761,7 @@ FULL_WHEN = {
     "while the text is read": ("lowtide.training.reading.prepare", 1),
     "at a checkpoint": ("lowtide.training.trainer.save_checkpoint", 3),
     "while the log is written": ("lowtide.training.trainer.Trainer._log", 4),
-    "while the model is written": ("lowtide.training.pretrain.save_model", 1),
+    "while the model is written": ("lowtide.training.finishing.save_model", 1),
 }
 """A function, and which call of it finds the disk full."""
 

@@ -95,7 +95,7 @@ def pretrain(
     ] = "auto",
     optimizer: Annotated[
         Literal["adamw", "muon"],
-        typer.Option(help="Of the matrices of the LSTMs: muon takes more time a step, and fewer steps."),
+        typer.Option(help="Of the matrices of the LSTMs: muon takes more time a step, to need fewer."),
     ] = "adamw",
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the log for TensorBoard, too: OUT/tensorboard.")

@@ -17,9 +17,10 @@ from lowtide.model import AdaptiveSoftmax, BiLM, Softmax
 from lowtide.text.batches import TrainingBatch
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.training.continuing import begin_at, open_start, write_start
-from lowtide.training.reading import TextOptions, open_text, read_text
+from lowtide.training.reading import TextOptions, read_text
 from lowtide.training.settings import SoftmaxName
 from lowtide.training.trainer import Trainer
+from lowtide.training.training_text import open_text
 from lowtide.weights.conversion import convert
 from lowtide.weights.native import MORE_WORDS, TABLE, is_tied, load_model, save_model, write_list
 from scenario import BUDGET, pretrain_mini, write_corpus

@@ -27,10 +27,11 @@ from lowtide.training.budget import Budget
 from lowtide.training.forecast import Probe
 from lowtide.training.planning import TrainOptions, plan, settle
 from lowtide.training.presets import PRESETS, plain
-from lowtide.training.reading import TextOptions, TrainingText, read_text
+from lowtide.training.reading import TextOptions, read_text
 from lowtide.training.regularisation import dropouts_for
 from lowtide.training.settings import SoftmaxName
 from lowtide.training.trainer import Trainer
+from lowtide.training.training_text import TrainingText
 from lowtide.weights.native import load_model
 from scenario import BUDGET, pretrain_mini, use_mini_preset, write_corpus
 
@@ -80,7 +81,7 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 import scenario
 from pathlib import Path
-from lowtide.training import checkpoint, planning, reading, trainer
+from lowtide.training import checkpoint, finishing, planning, reading, trainer
 
 pretrain = sys.modules["lowtide.training.pretrain"]
 from lowtide.weights import native
@@ -133,8 +134,8 @@ _MOMENTS = {
     "while a checkpoint is written": "kill_in(checkpoint, 'save_tensors', 9, half_a_checkpoint)",
     "while the best state is written": "kill_in(native, 'save_file', 6, half_a_file)",
     "while the log is written": "kill_in(trainer.Trainer, '_log', 30, half_a_line)",
-    "before the model is calibrated": "kill_in(pretrain, '_calibrate', 1, nothing)",
-    "while the model is written": "kill_in(pretrain, 'save_model', 1, nothing)",
+    "before the model is calibrated": "kill_in(finishing, '_calibrate', 1, nothing)",
+    "while the model is written": "kill_in(finishing, 'save_model', 1, nothing)",
     "before the work is removed": "kill_in(pretrain, 'remove_work', 1, nothing)",
     "in the first step": "kill_at(0)",
 }

@@ -14,8 +14,8 @@ from lowtide.model.lstm import ProjectedLSTM
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.training.continuing import begin_at
 from lowtide.training.learning import Networks
-from lowtide.training.reading import TrainingText
 from lowtide.training.settings import Settings
+from lowtide.training.training_text import TrainingText
 from lowtide.weights.stored import make_softmax
 
 

@@ -20,10 +20,11 @@ from lowtide.training import presets
 from lowtide.training.budget import Budget
 from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forecast, probe
 from lowtide.training.ranks import ALONE, Ranks
-from lowtide.training.reading import TextOptions, TrainingText
+from lowtide.training.reading import TextOptions
 from lowtide.training.regularisation import dropouts_for
 from lowtide.training.settings import Objective, OptimizerName, Settings, SoftmaxName, TrainableTrunk, versions
 from lowtide.training.trainer import Trainer
+from lowtide.training.training_text import TrainingText
 
 ROW_TOKENS = 64
 NUM_CLUSTERS = 3

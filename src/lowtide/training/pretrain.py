@@ -8,38 +8,29 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from lowtide.amounts import format_seconds
 from lowtide.config import to_json
-from lowtide.embeddings.calibration import LEAST_TOKENS, MAX_TOKENS, Calibration
 from lowtide.embeddings.elmo import Elmo
-from lowtide.embeddings.language_model import unigram_perplexity
 from lowtide.errors import InputError
-from lowtide.files import read_json, write_json, write_text
-from lowtide.model import Dropouts
+from lowtide.files import write_json
+from lowtide.model import CharCNNConfig, Dropouts
 from lowtide.text.corpus import Lines, as_inputs
 from lowtide.text.tokenize import TokenizerName
 from lowtide.training.budget import Budget
-from lowtide.training.card import write_card
+from lowtide.training.finishing import FORECAST, finish, model_config
 from lowtide.training.folder import begin_work, remove_work, reserved, work_of
 from lowtide.training.forecast import Forecast
-from lowtide.training.log import LOG, draw_log
+from lowtide.training.log import LOG
 from lowtide.training.planning import TrainOptions, plan, refuse_together
 from lowtide.training.ranks import Ranks, opened
-from lowtide.training.reading import Inputs, TextOptions, TrainingText, open_text, read_text
+from lowtide.training.reading import Inputs, TextOptions, read_text
 from lowtide.training.resuming import asked_for, begun, remember
-from lowtide.training.settings import Objective, OptimizerName, Settings, SoftmaxName, TrainableTrunk
+from lowtide.training.settings import Objective, OptimizerName, SoftmaxName, TrainableTrunk
 from lowtide.training.trainer import Trainer
+from lowtide.training.training_text import TrainingText, open_text
 from lowtide.training.watching import tensorboard as write_tensorboard
-from lowtide.weights.native import CALIBRATION, CONFIG, MORE_WORDS, NAME, VOCABULARY, save_model
-from lowtide.weights.stored import FORMAT_VERSION, ModelConfig, StoredModel
+from lowtide.weights.native import CONFIG
 
 log = logging.getLogger("lowtide")
-
-_FORECAST = "forecast.json"
-"""In the work folder: what the training was to take."""
-_CALIBRATED_SHARE = 0.05
-"""Of the tokens that training reads; a token is embedded in a third of the time that it is learnt from in."""
-_LEAST_CALIBRATED = 10_000
 
 
 def pretrain(
@@ -208,14 +199,16 @@ def _train(
         settings, told = plan(text, options, work, ranks)
         if text.num_truncated:
             log.info(
-                "cut         %s types are longer than 48 bytes; the rest of them is not read", f"{text.num_truncated:,}"
+                "cut         %s types are longer than %d bytes; the rest of them is not read",
+                f"{text.num_truncated:,}",
+                (settings.bilm.char_cnn or CharCNNConfig()).max_characters - 2,
             )
         for line in told.lines():
             log.info("%s", line)
         if ranks.is_first:
             remember(out, asked)
-            write_json(work / _FORECAST, {"seconds": told.seconds})
-            write_json(out / CONFIG, to_json(_model_config(settings, text)))
+            write_json(work / FORECAST, {"seconds": told.seconds})
+            write_json(out / CONFIG, to_json(model_config(settings, text)))
     else:
         settings.warn_if_elsewhere(ranks.size)
         text = _opened_by_all(ranks, lambda: _opened_again(work / "text"), work / "text")
@@ -231,7 +224,7 @@ def _train(
     with settings.threads(), watching as watcher:
         trainer.train(watcher)
         if ranks.is_first:
-            _finish(trainer, text, out)
+            finish(trainer, text, out)
         ranks.share(None)  # the others wait for it
     return str(ranks.device(settings.device))
 
@@ -273,92 +266,3 @@ def forecast(texts: Sequence[str | Path], text_options: TextOptions, options: Tr
         told = plan(text, options, folder, ranks)[1]
         ranks.meet()
         return told
-
-
-def _model_config(settings: Settings, text: TrainingText) -> ModelConfig:
-    return ModelConfig(
-        format_version=FORMAT_VERSION,
-        kind="elmo",
-        tokenizer=text.counts.tokenizer,
-        trunk=settings.trunk,
-        bilm=settings.bilm,
-        documents=settings.documents,
-        folds_case=text.folds_case,
-        cutoffs=settings.cutoffs,
-        preset=settings.preset,
-        training=to_json(settings),
-    )
-
-
-def _finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
-    """Take the best state, measure it on all held-out text, write the folder."""
-    settings, position = trainer.settings, trainer.position
-    told = work_of(out) / _FORECAST
-    forecast_seconds = read_json(told)["seconds"] if told.is_file() else position.seconds  # begun by an older version
-    draw_log(out)
-    trainer.restore_best()
-    perplexity = trainer.perplexity(text.held_out) if text.held_out else None
-    unigram = unigram_perplexity(text.vocabulary, text.held_out) if text.held_out else None
-    calibration = _calibrate(trainer, text, out)
-    card = write_card(
-        out.resolve().name,
-        settings,
-        text.counts,
-        position,
-        corpus=text.description,
-        num_truncated=text.num_truncated,
-        perplexity=perplexity,
-        unigram=unigram,
-        calibration=calibration,
-        num_more_words=len(text.more_words),
-        num_parameters=sum(parameter.numel() for parameter in trainer.bilm.parameters()),
-        forecast_seconds=forecast_seconds,
-    )
-    write_text(out / "README.md", card)
-    if perplexity is not None:
-        log.info(
-            "held out    perplexity %.1f forward, %.1f backward; the unigram model has %.1f (%s targets)",
-            perplexity.forward,
-            perplexity.backward,
-            unigram,
-            f"{perplexity.num_targets:,}",
-        )
-    if position.num_cut:
-        longer = (
-            "a document longer than a block"
-            if settings.documents
-            else f"a sentence longer than {settings.row_tokens} positions"
-        )
-        log.info("%s times %s was cut", f"{position.num_cut:,}", longer)
-    log.info("time        %s; the forecast was %s", format_seconds(position.seconds), format_seconds(forecast_seconds))
-    config = _model_config(settings, text)
-    save_model(out, config, text.vocabulary, trainer.bilm, trainer.softmax, more_words=text.more_words)
-    log.info(
-        "done        %s in %s. Whoever has this folder can read in %s which %s types stood %d times or "
-        "more in the text",
-        out,
-        format_seconds(position.seconds),
-        VOCABULARY,
-        f"{len(text.vocabulary) - 3:,}",
-        settings.min_count,
-    )
-    if text.more_words:
-        log.info(
-            "also        %s lists the %s words of %s that the text has not",
-            MORE_WORDS,
-            f"{len(text.more_words):,}",
-            settings.begun_with,
-        )
-
-
-def _calibrate(trainer: Trainer, text: TrainingText, out: Path) -> Calibration | None:
-    """Fit a calibration to the text that was trained on and lay it down; a function of model and text alone."""
-    if text.num_train_tokens < LEAST_TOKENS:
-        return None
-    config, bilm = _model_config(trainer.settings, text), trainer.bilm.eval()
-    stored = StoredModel(out, NAME, config, bilm, text.vocabulary, more_words=text.more_words)
-    elmo = Elmo(stored, device=trainer.settings.device)
-    num_tokens = min(MAX_TOKENS, max(_LEAST_CALIBRATED, int(_CALIBRATED_SHARE * trainer.settings.budget_tokens)))
-    calibration = elmo.fit_calibration(text.sample(num_tokens), max_tokens=num_tokens)
-    calibration.save(out / CALIBRATION)
-    return calibration

@@ -41,9 +41,9 @@ from lowtide.training.optimisation import (
     set_rate,
 )
 from lowtide.training.ranks import ALONE, Ranks
-from lowtide.training.reading import TrainingText
 from lowtide.training.settings import Settings
 from lowtide.training.together import carry_of_all, carry_of_own, learn_together
+from lowtide.training.training_text import TrainingText
 from lowtide.weights.native import load_tensors, save_tensors
 from lowtide.weights.stored import spelling_for
 
