@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lowtide import cli, console, model_commands, task_commands
+from lowtide import answer_commands, cli, console, model_commands, task_commands
 from lowtide.messages import say, speak, translated
 from spoken import spoken
 
@@ -51,7 +51,7 @@ def test_the_tables_have_nothing_that_is_never_said() -> None:
 def test_the_commands_print_nothing_that_is_not_said() -> None:
     modules = [
         ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
-        for module in (cli, console, model_commands, task_commands)
+        for module in (cli, console, model_commands, task_commands, answer_commands)
     ]
     nodes = [node for module in modules for node in ast.walk(module)]
     printed = [node for node in nodes if isinstance(node, ast.Call) and _name(node) in ("print", "tell")]

@@ -42,6 +42,7 @@ def test_seeds_are_reported_as_json(run: Command, saved_bytes: tiny.Saved, tmp_p
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
     assert found["seeds"] == [0, 1] and len(found["scores"]["test"]["values"]) == 2
+    assert len(found["others"]["test"]["macro F1"]["values"]) == 2
 
 
 def test_texts_are_shown_to_who_asks(run: Command, saved_bytes: tiny.Saved, tmp_path: Path) -> None:
@@ -53,6 +54,12 @@ def test_texts_are_shown_to_who_asks(run: Command, saved_bytes: tiny.Saved, tmp_
     ran = run("train", "matcher", saved_bytes.folder, path, "--test", test, "--show-text", *out)
     assert ran.code == 0, ran.err
     assert "the tide  |  the tide" in ran.out
+
+
+@pytest.mark.parametrize("options", [(), ("--test", "t.tsv", "--json")])
+def test_texts_that_cannot_be_shown_are_refused(options: tuple[str, ...], run: Command, tmp_path: Path) -> None:
+    ran = run("train", "classifier", "en", "t.tsv", "--out", tmp_path / "out", "--show-text", *options)
+    assert ran.code == 2 and "--show-text shows test examples: name them with --test FILE" in ran.err
 
 
 def test_who_means_pretrain_is_told_so(run: Command, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands of downstream tasks: `lowtide train tagger|classifier|matcher`, and `lowtide predict`."""
+"""The commands that teach a task: `lowtide train tagger|classifier|matcher`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lowtide.errors import InputError
 from lowtide.messages import say
 
 if TYPE_CHECKING:
+    from lowtide.tasks import ColumnOptions, RowOptions
     from lowtide.tasks.options import FitOptions, LayerOptions
     from lowtide.tasks.reports import Evaluation
     from lowtide.tasks.task import Task
@@ -59,7 +60,11 @@ Rate = Annotated[float, typer.Option(help="The highest learning rate.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Learn so many times, with other seeds; mean and spread are told.")]
 Seed = Annotated[int, typer.Option(min=0, help="The first one.")]
 FineTune = Annotated[bool, typer.Option("--fine-tune", help="Let the models learn with the task, layer by layer.")]
-ShowText = Annotated[bool, typer.Option("--show-text", help="Show the test examples with the worst answers.")]
+ShowText = Annotated[bool, typer.Option("--show-text", help="Show some test examples with a wrong answer.")]
+Column = Annotated[
+    str | None, typer.Option(help="Of the tags: a number from 0; in CoNLL-U a name. [default: the last; upos]")
+]
+TokenColumn = Annotated[int, typer.Option(help="Of the tokens: a number from 0; CoNLL-U has its own.")]
 Columns = Annotated[
     str | None, typer.Option(help="What the columns are, if the file does not say: 'label text', 'score first second'.")
 ]
@@ -76,9 +81,8 @@ def tagger(
     valid: Valid = None,
     test: Test = None,
     out: Out = None,
-    column: Annotated[
-        str | None, typer.Option(help="Of the tags: a number from 0; in CoNLL-U a name. [default: the last; upos]")
-    ] = None,
+    column: Column = None,
+    token_column: TokenColumn = 0,
     scheme: Annotated[
         Literal["auto", "none", "IOB1", "IOB2", "BIOES", "BMES", "BILOU"], typer.Option(help="How tags write spans.")
     ] = "auto",
@@ -105,7 +109,7 @@ def tagger(
     ui: Ui = "en",
 ) -> None:
     """A tag for every token: names, parts of speech. Files: CoNLL columns, CoNLL-U, JSON lines."""
-    from lowtide.tasks import ColumnOptions, Tagger, TaggerOptions
+    from lowtide.tasks import Tagger, TaggerOptions
 
     options = TaggerOptions(
         layers=_layers(layers, layer_norm, penalty, at_output),
@@ -115,15 +119,13 @@ def tagger(
         dropout=dropout,
         scheme=scheme,
     )
-    is_number = column is not None and column.removeprefix("-").isdecimal()
-    tag = int(column) if column is not None and is_number else column
     _teach(
         lambda embeddings: Tagger(embeddings, options, device=device),
         models,
         (train, valid, test),
         out,
         _fit_options(epochs, patience, batch_size, learning_rate, fine_tune),
-        ColumnOptions(tag=tag, encoding=encoding),
+        column_options(column, token_column, encoding),
         (seed, seeds),
         device=device,
         show_text=show_text,
@@ -181,7 +183,7 @@ def classifier(
         (train, valid, test),
         out,
         _fit_options(epochs, patience, batch_size, learning_rate, fine_tune),
-        _rows(columns, quoted, encoding),
+        row_options(columns, quoted, encoding),
         (seed, seeds),
         device=device,
         show_text=show_text,
@@ -248,40 +250,13 @@ def matcher(
         (train, valid, test),
         out,
         _fit_options(epochs, patience, batch_size, learning_rate, fine_tune),
-        _rows(columns, quoted, encoding),
+        row_options(columns, quoted, encoding),
         (seed, seeds),
         device=device,
         show_text=show_text,
         as_json=as_json,
         resume=resume,
     )
-
-
-def predict(
-    task: Annotated[Path, typer.Argument(metavar="TASK", help="A folder that `lowtide train` made.")],
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A text, a sentence a line, or a file of examples.")],
-    out: Annotated[Path | None, typer.Option(help="The file to write: .conll, .tsv, .csv, .jsonl.")] = None,
-    embedding: Annotated[
-        list[str] | None, typer.Option(help="The model it was learned on, where it lies elsewhere now.")
-    ] = None,
-    columns: Columns = None,
-    quoted: Quoted = None,
-    encoding: Encoding = "utf-8",
-    device: Device = "auto",
-    ui: Ui = "en",
-) -> None:
-    """Answer a file of any size with a task that was learned."""
-    from lowtide.embeddings.loading import load_any
-    from lowtide.tasks import load
-    from lowtide.tasks.prediction_files import predict_file
-
-    if out is None:
-        raise InputError("where should the answers go? Name a file with --out FILE")
-    given = None if not embedding else [load_any(name, device=device) for name in embedding]
-    count = predict_file(
-        load(task, embeddings=given, device=device), source, out, rows=_rows(columns, quoted, encoding)
-    )
-    tell(say("{out}: {count:,} answers", out=out, count=count))
 
 
 def _layers(choice: str, layer_norm: Literal["none", "token"], penalty: float, at_output: bool) -> LayerOptions:
@@ -302,12 +277,6 @@ def _fit_options(epochs: int, patience: int, batch_size: int, learning_rate: flo
     )
 
 
-def _rows(columns: str | None, quoted: bool | None, encoding: str) -> Any:
-    from lowtide.tasks import RowOptions
-
-    return RowOptions(None if columns is None else tuple(columns.split()), quoted, encoding)
-
-
 def _teach(
     make: Callable[[list[Any]], Any],
     models: list[str],
@@ -324,20 +293,19 @@ def _teach(
 ) -> None:
     """Learn with every seed, and tell what came of it."""
     from lowtide.embeddings.loading import load_any
-    from lowtide.tasks.reports import show_example
     from lowtide.tasks.seeds import Files, fit_seeds
     from lowtide.training.folder import TASK, is_under_way
 
     if out is None:
         raise InputError("where should the task go? Name a folder with --out DIR")
+    if show_text and (as_json or files[2] is None):
+        raise InputError("--show-text shows test examples: name them with --test FILE, and leave --json out")
     embeddings = [load_any(model, device=device) for model in models]
     first, count = seeds
 
     def told(task: Task[Any, Any], found: Evaluation) -> None:
         if not as_json:
-            print("\n".join(found.lines()))
-            if show_text:
-                print("\n".join(show_example(example, answer) for example, answer in task.worst))
+            print_evaluation(task, found, show_text=show_text)
 
     try:
         report = fit_seeds(
@@ -356,3 +324,27 @@ def _teach(
         raise
     print_json(report.as_json()) if as_json else print("\n".join(report.lines()))
     tell(say("{out}: learned", out=out))
+
+
+def column_options(column: str | None, token_column: int, encoding: str) -> ColumnOptions:
+    """How a file with a token a row is read."""
+    from lowtide.tasks import ColumnOptions
+
+    is_number = column is not None and column.removeprefix("-").isdecimal()
+    return ColumnOptions(int(column) if column is not None and is_number else column, token_column, encoding)
+
+
+def row_options(columns: str | None, quoted: bool | None, encoding: str) -> RowOptions:
+    """How a file with an example a row is read."""
+    from lowtide.tasks import RowOptions
+
+    return RowOptions(None if columns is None else tuple(columns.split()), quoted, encoding)
+
+
+def print_evaluation(task: Task[Any, Any], found: Evaluation, *, show_text: bool) -> None:
+    """Print how good the answers of a task are; and some wrong ones, if texts may be shown."""
+    from lowtide.tasks.reports import show_example
+
+    print("\n".join(found.lines()))
+    if show_text:
+        print("\n".join(show_example(example, answer) for example, answer in task.worst))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import lzma
 from pathlib import Path
 
@@ -49,6 +50,43 @@ def test_another_column_of_tags_may_be_chosen(tmp_path: Path) -> None:
 def test_columns_may_be_parted_by_spaces(tmp_path: Path) -> None:
     text = "# sent_id = 4\n# X Y\nThe  DT O\n# # O\n\n\n-DOCSTART- -X- O\n\nout RB O"
     assert [sentence.tokens for sentence in read_columns(write(tmp_path, text))] == [["The", "#"], ["out"]]
+
+
+def test_what_is_left_out_as_a_comment_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, "# written by hand\nThe DT O\n# id = 3\n# is this a token\ntide NN B-X\n")
+    with caplog.at_level(logging.INFO, logger="lowtide"):
+        assert read_columns(path)[0].tokens == ["The", "tide"]
+    assert caplog.messages == [f"{path}: 2 lines that begin with # are taken for comments"]
+
+
+@pytest.mark.parametrize("first", ["", "the O\n"])
+def test_a_word_that_begins_with_a_hash_is_a_token(first: str, tmp_path: Path) -> None:
+    path = write(tmp_path, f"{first}#tide B-X\nout O\n")
+    assert read_columns(path)[0].tokens[-2:] == ["#tide", "out"]
+    with pytest.raises(InputError, match=r"t\.conll:3: found 1 columns, expected 2"):
+        read_columns(write(tmp_path, "out O\nin O\n#tide\n"))
+
+
+@pytest.mark.parametrize("text", ["#a note\nThe\tO\n#another one\n", "#note\nThe O\n", "#a longer note\nThe O\n"])
+def test_notes_before_the_first_row_are_comments(text: str, tmp_path: Path) -> None:
+    assert [sentence.tokens for sentence in read_columns(write(tmp_path, text))] == [["The"]]
+
+
+def test_documents_of_conll_2012_are_parted_by_their_marks(tmp_path: Path) -> None:
+    text = "#begin document (bc/cctv/00); part 000\na 0 The DT\n\n#end document\n"
+    assert read_columns(write(tmp_path, text), ColumnOptions(token=2))[0].tokens == ["The"]
+
+
+@pytest.mark.parametrize("count", [2, 25])
+def test_tokens_that_are_all_numbers_are_warned_of(count: int, tmp_path: Path) -> None:
+    path = write(tmp_path, "".join(f"{number} w{number} O\n" for number in range(count)))
+    with pytest.warns(
+        UserWarning, match=r"all tokens are numbers: does column 0 hold them\?.* --token-column"
+    ) as caught:
+        read_columns(path)
+    assert len(caught) == 1
+    assert read_columns(path, ColumnOptions(token=1))[0].tokens[:2] == ["w0", "w1"]
+    assert read_columns(write(tmp_path, "1997 O\nwas O\n"))[0].tokens == ["1997", "was"]
 
 
 def test_a_token_may_hold_a_space_where_tabs_part_columns(tmp_path: Path) -> None:

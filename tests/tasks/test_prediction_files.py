@@ -3,11 +3,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lowtide.embeddings import Elmo
 from lowtide.errors import InputError
-from lowtide.tasks import Classifier, ClassifierOptions, FitOptions, Matcher, MatcherOptions, Tagger, TaggerOptions
+from lowtide.tasks import (
+    Classifier,
+    ClassifierOptions,
+    ColumnOptions,
+    FitOptions,
+    Matcher,
+    MatcherOptions,
+    Tagger,
+    TaggerOptions,
+)
 from lowtide.tasks.prediction_files import predict_file
 from stand_ins import LABELS, SENTENCES, TAGS
 
@@ -69,6 +79,45 @@ def test_scores_are_written_before_both_texts(elmo: Elmo, tmp_path: Path) -> Non
     rows = [row.split("\t") for row in (tmp_path / "out.tsv").read_text(encoding="utf-8").splitlines()]
     assert [row[1:] for row in rows] == [["the tide", "out"], ["bank", "bank"]]
     assert [float(row[0]) for row in rows] == pytest.approx(told, rel=1e-5)
+
+
+def test_probabilities_are_written_beside_their_answers(elmo: Elmo, tagger: Tagger, tmp_path: Path) -> None:
+    texts, pairs = ["the tide", "", "bank"], [("the tide", "out"), ("bank", "bank")]
+    classifier = Classifier(elmo, ClassifierOptions(reader="none"), device="cpu").fit(SENTENCES, LABELS, options=ONCE)
+    matcher = Matcher(elmo, MatcherOptions(reader="none"), device="cpu").fit(pairs, ["a", "b"], options=ONCE)
+    lines = write(tmp_path / "t.txt", "".join(f"{text}\n" for text in texts))
+    tabbed = write(tmp_path / "p.txt", "".join("\t".join(pair) + "\n" for pair in pairs))
+    for task, source, name, answers, expected in (
+        (classifier, lines, "label", classifier.predict(texts), classifier.probabilities(texts)),
+        (matcher, tabbed, "label", matcher.predict(pairs), matcher.probabilities(pairs)),
+        (tagger, lines, "tags", tagger.predict(texts), tagger.marginals(texts)),
+    ):
+        predict_file(task, source, tmp_path / "out.jsonl", with_probabilities=True)
+        rows = [json.loads(row) for row in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert [row[name] for row in rows] == answers
+        for row, probabilities in zip(rows, expected, strict=True):
+            found = row["probabilities"] if name == "tags" else [row["probabilities"]]
+            assert all(list(of) == task.labels for of in found)
+            given = np.array([list(of.values()) for of in found]).reshape(-1, len(task.labels))
+            np.testing.assert_allclose(given, probabilities.reshape(given.shape), atol=1e-5)
+
+
+def test_probabilities_that_cannot_be_written_are_refused(elmo: Elmo, tagger: Tagger, tmp_path: Path) -> None:
+    source = write(tmp_path / "t.txt", "the tide\tout\n")
+    with pytest.raises(InputError, match=r"out\.conll: probabilities are written as \.jsonl"):
+        predict_file(tagger, source, tmp_path / "out.conll", with_probabilities=True)
+    matcher = Matcher(elmo, MatcherOptions(reader="none", objective="cosine"), device="cpu")
+    matcher.fit([("the", "tide"), ("bank", "bank")], [1.0, 2.0], options=ONCE)
+    with pytest.raises(InputError, match="this matcher has no probabilities"):
+        predict_file(matcher, source, tmp_path / "out.jsonl", with_probabilities=True)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_the_column_of_tokens_may_be_named(tagger: Tagger, tmp_path: Path) -> None:
+    source = write(tmp_path / "t.testb", "1 the O\n2 tide B-X\n\n3 out O\n")
+    predict_file(tagger, source, tmp_path / "out.conll", columns=ColumnOptions(token=1), kind="conll")
+    lines = (tmp_path / "out.conll").read_text(encoding="utf-8").splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["the", "tide", "", "out", ""]
 
 
 def test_answers_appear_whole_or_not_at_all(tagger: Tagger, tmp_path: Path) -> None:

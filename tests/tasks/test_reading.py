@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lowtide.errors import InputError
+from lowtide.tasks.columns import ColumnOptions
 from lowtide.tasks.reading import read_pairs, read_tagged, read_texts, read_unlabelled, read_unlabelled_pairs
 from lowtide.tasks.rows import RowOptions
 
@@ -115,6 +116,85 @@ def test_what_is_to_be_labelled_is_read_from_every_format(tmp_path: Path) -> Non
     assert list(read_unlabelled(write(tmp_path, "t.jsonl", '{"tokens": ["a"]}\n'))) == [["a"]]
     assert list(read_unlabelled_pairs(write(tmp_path, "t.txt", "one\ttwo\n"))) == [("one", "two")]
     assert list(read_unlabelled_pairs(write(tmp_path, "t.tsv", "x\tone\ttwo\n"))) == [("one", "two")]
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("the\tO\ntide\tB-X\n\nout\tO\n", "tsv or conll"),
+        ("good\tHigh tide.\nbad\tLow.\ngood\tOut again.\n", "tsv or conll"),
+        ("-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects VBZ O\n", "conll"),
+    ],
+)
+def test_a_text_that_looks_like_a_table_is_warned_of_unless_its_kind_is_named(
+    text: str, kinds: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "eng.testb", text)
+    with pytest.warns(UserWarning, match=rf"eng\.testb: its lines have \d columns each.* --format {kinds}, else"):
+        lines = list(read_unlabelled(path))
+    assert lines == text.splitlines() == list(read_unlabelled(path, kind="text"))
+
+
+@pytest.mark.parametrize("text", ["Ann Lee\nBob Ray\nCid Poe\n", "one\n\ntwo\nsix\n", "a b\n\nc d e\nf g\n", ""])
+def test_a_text_is_no_table(text: str, tmp_path: Path) -> None:
+    assert list(read_unlabelled(write(tmp_path, "t.txt", text))) == text.splitlines()
+
+
+def test_a_file_is_read_as_what_it_is_said_to_be(tmp_path: Path) -> None:
+    path = write(tmp_path, "eng.testb", "1 EU B-ORG\n2 rejects O\n")
+    columns = ColumnOptions(token=1)
+    assert list(read_unlabelled(path, kind="conll", columns=columns)) == [["EU", "rejects"]]
+    table = write(tmp_path, "test.txt", "x\tone\ttwo\n")
+    assert list(read_unlabelled_pairs(table, kind="tsv")) == [("one", "two")]
+    with pytest.raises(InputError, match=r"test\.txt:1: found 3 columns, expected two texts .* --format tsv"):
+        list(read_unlabelled_pairs(table))
+    with pytest.raises(InputError, match=r"is read as text, where no column holds tokens"):
+        read_unlabelled(path, columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.tsv", "label\tclass\ttext\n1\t2\tone\n"),
+        ("t.jsonl", '{"gold_label": "1", "label": "2", "text": "one"}\n'),
+    ],
+)
+def test_columns_that_mean_the_same_are_refused_by_whoever_asks_for_them(name: str, text: str, tmp_path: Path) -> None:
+    path = write(tmp_path, name, text)
+    with pytest.raises(
+        InputError, match=r"t\.\w+:[12]: found several columns of the label, (label, class|gold_label, label):"
+    ):
+        read_texts(path)
+    assert list(read_unlabelled(path)) == ["one"]
+
+
+def test_whoever_names_the_columns_chooses_among_those_that_mean_the_same(tmp_path: Path) -> None:
+    path = write(tmp_path, "t.tsv", "label\tclass\ttext\n1\t2\tone\n")
+    assert texts(path, RowOptions(columns=("-", "label", "text"))) == [("one", "2", "2")]
+
+
+@pytest.mark.parametrize("text", ['"good"\t"High tide"\n', 'good\t"so ""high"""\n'])
+def test_quotation_marks_of_a_spreadsheet_are_warned_of(text: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "t.tsv", text)
+    with pytest.warns(UserWarning, match=r"t\.tsv:1: a field stands in quotation marks"):
+        texts(path)
+    assert texts(path, RowOptions(quoted=True))[0][1] == "good"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"tokens": ["a", "b"], "tags": [0, 1]}', "of tags, item 0 is int, expected a text"),
+        ('{"tokens": ["a", "b"], "ner_tags": [0, 1]}', "there is no tags; found tokens, ner_tags"),
+        ('{"tokens": [], "tags": []}', "tokens is empty"),
+        ('{"tokens": "a b", "tags": ["O", "O"]}', "tokens is str, expected a list of texts"),
+        ('{"tokens": ["a", ""], "tags": ["O", "O"]}', "of tokens, item 1 is empty"),
+        ('{"tokens": ["a", "b"], "tags": ["O", ""]}', "of tags, item 1 is empty"),
+    ],
+)
+def test_what_is_wrong_with_tokens_and_tags_is_said(row: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"t\.jsonl:1: {message}$"):
+        read_tagged(write(tmp_path, "t.jsonl", row + "\n"))
 
 
 @pytest.mark.parametrize("name", ["t.conll", "t.conllu"])

@@ -46,7 +46,24 @@ def test_every_seed_is_learned_saved_and_reported(tmp_path: Path) -> None:
     rows = (tmp_path / "out" / "results.csv").read_text(encoding="utf-8").splitlines()
     assert rows[0] == "name,mean,deviation,seed 3,seed 4" and rows[1].startswith("valid span F1,")
     assert r"\pm" in (tmp_path / "out" / "results.tex").read_text(encoding="utf-8")
+    assert rows[2].startswith("valid precision,") and set(found["others"]["test"]) == {"precision", "recall"}
+    assert report.lines()[1].startswith("valid  precision ")
     assert "mix" not in report.lines()[0] and report.lines()[-1].startswith("layers input")
+
+
+def test_one_seed_has_no_deviation_in_a_table(tmp_path: Path) -> None:
+    path = write_conll(tmp_path / "t.conll")
+    report = fit_seeds(make, Files(path, path), tmp_path / "out", seeds=[0], options=FitOptions(epochs=1))
+    assert "pm" not in report.as_tex() and f"valid span F1 & ${report.scores['valid'].mean:.4f}$" in report.as_tex()
+
+
+def test_what_an_older_version_has_not_written_down_is_left_out(stopped: Path, train: Path) -> None:
+    path = stopped / "work" / "seed-3.json"
+    outcome = json.loads(path.read_text(encoding="utf-8"))
+    del outcome["others"]
+    path.write_text(json.dumps(outcome), encoding="utf-8")
+    report = teach(train, stopped, resume=True)
+    assert report.others == {} and len(report.scores["test"].values) == 2
 
 
 def test_without_a_seed_there_is_nothing_to_learn(tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
 """Files with one token a line: the columns of the CoNLL tasks, and CoNLL-U.
 
 A blank line ends a sentence; columns are parted by tabs, or by spaces where the first row has no tab. Lines that begin
-with ``-DOCSTART-`` part documents and are left out, as are comments, which begin with ``#``: where ``#`` may be a token
-as well, a comment is what has another number of columns, or the sign ``=`` that Universal Dependencies put into theirs.
-In CoNLL-U ranges (``1-2``) and empty nodes (``1.1``) are left out, too.
+with ``-DOCSTART-`` (or ``#begin document`` and ``#end document``) part documents and are left out, as are comments,
+which begin with ``#``. Where columns are parted by spaces, ``#`` may be a token as well, and ``#word`` is one: there a
+comment is what has a blank behind ``#``, and another number of columns or the sign ``=`` that Universal Dependencies
+put into theirs; the log says how many there were. In CoNLL-U ranges (``1-2``) and empty nodes (``1.1``) are left out,
+too.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +21,11 @@ from lowtide.errors import InputError, MissingPathError, nearest
 from lowtide.tasks.examples import Place, TaggedSentence
 from lowtide.text.lines import STANDARD_INPUT, Line, read_lines
 
-DOCUMENT_START = "-DOCSTART-"
+DOCUMENT_MARKS = ("-DOCSTART-", "#begin document", "#end document")
+"""Those of CoNLL-2003, and of CoNLL-2012."""
+_MANY_ROWS = 20
+"""If all of so many tokens are numbers, they are no tokens."""
+log = logging.getLogger("lowtide")
 CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 """https://universaldependencies.org/format.html"""
 
@@ -98,19 +107,21 @@ def _sentences(
     """The rows of every sentence, with the columns of its tokens and of its tags."""
     rows: list[_Row] = []
     num_columns, first_line, token, tag = 0, 0, 0, 0
-    is_tabbed = is_conllu
-    for line in lines_of(path, options.encoding):
+    num_rows, num_comments, are_numbers = 0, 0, not is_conllu
+    lines, num_expected, is_tabbed = _look_ahead(lines_of(path, options.encoding))
+    is_tabbed = is_tabbed or is_conllu
+    for line in lines:
         text = line.text.rstrip()
         if not text:
             if rows:
                 yield rows, token, tag
             rows = []
             continue
-        if text.startswith(DOCUMENT_START):
+        if text.startswith(DOCUMENT_MARKS):
             continue
-        if _is_comment(text, 0 if is_tabbed else num_columns):
+        if _is_comment(text, num_columns, num_expected, is_tabbed=is_tabbed):
+            num_comments += " = " not in text
             continue
-        is_tabbed = is_tabbed or (not num_columns and "\t" in text)
         fields = line.text.split("\t") if is_tabbed else text.split()
         where = f"{path}:{line.number}"
         if not num_columns:
@@ -125,14 +136,52 @@ def _sentences(
         if not fields[token].strip():
             raise InputError(f"{where}: there is no token in column {token}")
         rows.append(_Row(fields, line.number))
+        num_rows += 1
+        are_numbers = are_numbers and fields[token].strip().isdecimal()
+        if are_numbers and num_rows == _MANY_ROWS:
+            _warn_of_numbers(path, token)
     if rows:
         yield rows, token, tag
+    if are_numbers and 1 < num_rows < _MANY_ROWS:
+        _warn_of_numbers(path, token)
+    if num_comments and not is_tabbed:
+        log.info("%s: %s lines that begin with # are taken for comments", path, f"{num_comments:,}")
 
 
-def _is_comment(text: str, num_columns: int) -> bool:
-    """Whether a line says something about a sentence; ``#`` is a token, too, though not the first one of a file."""
+def _warn_of_numbers(path: Path, column: int) -> None:
+    warnings.warn(
+        f"{path}: all tokens are numbers: does column {column} hold them? Name another one with --token-column",
+        stacklevel=3,
+    )
+
+
+def _look_ahead(lines: Iterator[Line]) -> tuple[Iterator[Line], int, bool]:
+    """The lines, with the number of columns of the first row that is no comment, and whether tabs part them."""
+    read, text = list[Line](), ""
+    for line in lines:
+        read.append(line)
+        text = line.text.rstrip()
+        if text and not text.startswith(DOCUMENT_MARKS) and ("\t" in text or not text.startswith("#")):
+            break
+    is_tabbed = "\t" in text
+    return itertools.chain(read, lines), len(text.split("\t") if is_tabbed else text.split()), is_tabbed
+
+
+def _is_comment(text: str, num_columns: int, num_expected: int, *, is_tabbed: bool) -> bool:
+    """Whether a line says something about a sentence; ``#`` is a token, too, though not the first one of a file.
+
+    Args:
+        text: of the line.
+        num_columns: of the rows before; 0 where there is none.
+        num_expected: of the first row that is no comment, which may come later.
+        is_tabbed: whether columns are parted by tabs.
+    """
     if not text.startswith("#") or "\t" in text:
         return False
+    if is_tabbed:
+        return True
+    if text != "#" and not text[1].isspace():
+        return not num_columns and len(text.split()) != num_expected
     return " = " in text or len(text.split()) != num_columns
 
 

@@ -14,19 +14,29 @@ from lowtide.errors import InputError
 from lowtide.files import written_alone
 from lowtide.progress import progress
 from lowtide.tasks.classifier import Classifier
+from lowtide.tasks.columns import ColumnOptions
 from lowtide.tasks.matcher import Matcher
-from lowtide.tasks.reading import file_kind, read_unlabelled, read_unlabelled_pairs
+from lowtide.tasks.reading import FileKind, file_kind, read_unlabelled, read_unlabelled_pairs
 from lowtide.tasks.rows import RowOptions
 from lowtide.tasks.tagger import Tagger
+from lowtide.tasks.task import Probabilities
 from lowtide.text.lines import OPENERS
 
 _BREAKS = re.compile(r"[\t\r\n]")
-Written = Iterator[tuple[Any, Any]]
-"""What was answered, and the answer."""
+_DIGITS = 6
+"""Of a probability."""
+AnyTask = Tagger | Classifier | Matcher
 
 
 def predict_file(
-    task: Tagger | Classifier | Matcher, source: str | Path, out: str | Path, *, rows: RowOptions | None = None
+    task: AnyTask,
+    source: str | Path,
+    out: str | Path,
+    *,
+    rows: RowOptions | None = None,
+    columns: ColumnOptions | None = None,
+    kind: FileKind | None = None,
+    with_probabilities: bool = False,
 ) -> int:
     """Write the answers to all sentences, texts or pairs of a file; they appear when they are whole.
 
@@ -35,48 +45,65 @@ def predict_file(
         source: for a tagger and a classifier a text, one sentence a line, or any file of examples, whose answers are
             not looked at; for a matcher such a file, or two texts a line, parted by a tab. ``-``: standard input.
         out: ``.conll`` for tags, ``.tsv`` or ``.csv`` for labels and scores, ``.jsonl`` for all of them.
-        rows: how the file is read: its encoding, and what its columns are.
+        rows: how the file is read, if it has an example a row: its encoding, and what its columns are.
+        columns: how it is read, if it has a token a row.
+        kind: what kind of file it is; None: as its name says.
+        with_probabilities: whether every answer has with it how probable each label is; of a tagger at every token, of
+            the labels of the network, where spans stand in BIOES. ``.jsonl`` only.
 
     Returns:
         How many were answered.
 
     Raises:
-        InputError: if the file cannot be read, with its line; the ending of ``out`` names no format, or another process
-            writes it.
+        InputError: if the file cannot be read, with its line; the ending of ``out`` names no format, or one without
+            room for probabilities; the task has none; or another process writes the file.
         WriteError: if it cannot be written.
     """
     source, out = Path(source), Path(out)
-    write = _writer(task, out)
+    write = _writer(task, out, with_probabilities=with_probabilities)
     count = 0
     with (
         written_alone(out) as beside,
         beside.open("w", encoding="utf-8", newline="") as file,
         progress("predicting", total=None, unit="sentences") as bar,
     ):
-        for asked, answer in _answered(task, source, rows):
-            write(file, asked, answer)
+        asked, given = itertools.tee(_questions(task, source, rows, columns, kind))  # what is read ahead is one chunk
+        answers = _probable_answers(task, given) if with_probabilities else _answers(task, given)
+        for question, answer in zip(asked, answers, strict=True):
+            write(file, question, answer)
             bar.advance(1)
             count += 1
     return count
 
 
-def _answered(task: Tagger | Classifier | Matcher, source: Path, rows: RowOptions | None) -> Written:
-    """Questions and answers; what is read ahead is one chunk."""
+def _questions(
+    task: AnyTask, source: Path, rows: RowOptions | None, columns: ColumnOptions | None, kind: FileKind | None
+) -> Iterator[Any]:
+    """Texts, tokens, or pairs."""
     if isinstance(task, Matcher):
-        pairs, asked_pairs = itertools.tee(read_unlabelled_pairs(source, rows))
-        yield from zip(pairs, task.predict_iter(asked_pairs), strict=True)
-    elif isinstance(task, Classifier):
-        texts, asked = itertools.tee(read_unlabelled(source, rows))
-        yield from zip(texts, task.predict_iter(asked), strict=True)
-    else:
-        sentences, cut = itertools.tee(map(task.cut, read_unlabelled(source, rows, wants="tokens")))
-        yield from zip(sentences, task.predict_iter(cut), strict=True)
+        return read_unlabelled_pairs(source, rows, kind=kind)
+    if isinstance(task, Classifier):
+        return read_unlabelled(source, rows, columns=columns, kind=kind)
+    return map(task.cut, read_unlabelled(source, rows, columns=columns, kind=kind, wants="tokens"))
 
 
-def _writer(task: Tagger | Classifier | Matcher, out: Path) -> Callable[[IO[str], Any, Any], None]:
+def _answers(task: AnyTask, questions: Iterator[Any]) -> Iterator[Any]:
+    return iter(task.predict_iter(questions))
+
+
+def _probable_answers(task: AnyTask, questions: Iterator[Any]) -> Iterator[tuple[Any, Probabilities]]:
+    texts = itertools.chain.from_iterable(questions) if isinstance(task, Matcher) else questions
+    return task.predict_with_probabilities(texts)
+
+
+def _writer(task: AnyTask, out: Path, *, with_probabilities: bool) -> Callable[[IO[str], Any, Any], None]:
     kind = file_kind(out)
     if out.suffix.lower() in OPENERS:
         raise InputError(f"{out}: answers are not compressed: leave {out.suffix} out")
+    if with_probabilities:
+        if kind != "jsonl":
+            raise InputError(f"{out}: probabilities are written as .jsonl")
+        return lambda file, asked, answer: _write_json(file, asked, answer[0], _named(answer[1], task.labels))
     if kind == "jsonl":
         return _write_json
     if isinstance(task, Tagger):
@@ -86,6 +113,13 @@ def _writer(task: Tagger | Classifier | Matcher, out: Path) -> Callable[[IO[str]
     if kind not in ("tsv", "csv"):
         raise InputError(f"{out}: labels are written as .tsv, .csv or .jsonl")
     return _write_quoted if kind == "csv" else _write_tabbed
+
+
+def _named(probabilities: Probabilities, labels: list[str]) -> Any:
+    """By label; of (tokens, labels) a list of these."""
+    if probabilities.ndim > 1:
+        return [_named(row, labels) for row in probabilities]
+    return {label: round(float(value), _DIGITS) for label, value in zip(labels, probabilities, strict=True)}
 
 
 def _write_columns(file: IO[str], sentence: list[str], tags: list[str]) -> None:
@@ -111,11 +145,13 @@ def _write_quoted(file: IO[str], asked: Any, answer: Any) -> None:
     csv.writer(file, lineterminator="\n").writerow(_fields(asked, answer))
 
 
-def _write_json(file: IO[str], asked: Any, answer: Any) -> None:
+def _write_json(file: IO[str], asked: Any, answer: Any, probabilities: Any = None) -> None:
     found: dict[str, Any]
     if isinstance(asked, tuple):
         found = {"first": asked[0], "second": asked[1]}
     else:
         found = {"text" if isinstance(asked, str) else "tokens": asked}
-    name = "tags" if isinstance(answer, list) else "score" if isinstance(answer, float) else "label"
-    file.write(json.dumps({**found, name: answer}, ensure_ascii=False) + "\n")
+    found["tags" if isinstance(answer, list) else "score" if isinstance(answer, float) else "label"] = answer
+    if probabilities is not None:
+        found["probabilities"] = probabilities
+    file.write(json.dumps(found, ensure_ascii=False) + "\n")

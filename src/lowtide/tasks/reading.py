@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from lowtide.errors import InputError
 from lowtide.tasks.columns import ColumnOptions, lines_of, read_columns, read_tokens
 from lowtide.tasks.examples import LabelledPair, LabelledText, TaggedSentence
 from lowtide.tasks.rows import Row, RowOptions, read_rows
-from lowtide.text.lines import OPENERS
+from lowtide.text.lines import OPENERS, Line
 
 Example = TypeVar("Example")
 
-ENDINGS = {
+FileKind = Literal["conll", "conllu", "tsv", "csv", "jsonl", "text"]
+ENDINGS: dict[str, FileKind] = {
     ".conll": "conll",
     ".iob": "conll",
     ".bio": "conll",
@@ -25,10 +28,12 @@ ENDINGS = {
     ".ndjson": "jsonl",
 }
 """How a file is read, by what its name ends in; any other is plain text."""
+_LOOKED_AT, _FEWEST_ROWS = 50, 3
+"""Lines of a text that may be a table, and what makes one."""
 
 
-def file_kind(path: Path) -> str:
-    """``conll``, ``conllu``, ``tsv``, ``csv``, ``jsonl`` or ``text``; what it is compressed with does not count."""
+def file_kind(path: Path) -> FileKind:
+    """How a file is read; what it is compressed with does not count."""
     name = path.with_suffix("") if path.suffix.lower() in OPENERS else path
     return ENDINGS.get(name.suffix.lower(), "text")
 
@@ -64,7 +69,7 @@ def read_texts(path: Path, options: RowOptions | None = None) -> list[LabelledTe
         InputError: if a row is broken, with its line; or if there is none.
     """
     name = "tokens" if options is not None and options.columns and "tokens" in options.columns else "text"
-    rows = read_rows(path, _row_kind(path), options)
+    rows = read_rows(path, _row_kind(path, file_kind(path)), options)
     return _some(path, [LabelledText(row.sentence(_which(row, name)), row.label(), row.place) for row in rows])
 
 
@@ -84,7 +89,7 @@ def read_pairs(path: Path, options: RowOptions | None = None, *, answer: str = "
         MissingPathError: if the file is not there.
         InputError: if a row is broken, with its line; or if there is none.
     """
-    rows = read_rows(path, _row_kind(path), options)
+    rows = read_rows(path, _row_kind(path, file_kind(path)), options)
     return _some(
         path,
         [
@@ -103,8 +108,7 @@ def _score(row: Row) -> str:
     return "score" if "score" in row.fields else "label"
 
 
-def _row_kind(path: Path) -> str:
-    kind = file_kind(path)
+def _row_kind(path: Path, kind: FileKind) -> str:
     if kind in ("conll", "conllu"):
         raise InputError(f"{path}: expected an example a line (.tsv, .csv, .jsonl), found a token a line")
     return "tsv" if kind == "text" else kind
@@ -116,34 +120,84 @@ def _some(path: Path, examples: list[Example]) -> list[Example]:
     return examples
 
 
-def read_unlabelled(path: Path, options: RowOptions | None = None, *, wants: str = "text") -> Iterator[str | list[str]]:
+def read_unlabelled(
+    path: Path,
+    options: RowOptions | None = None,
+    *,
+    columns: ColumnOptions | None = None,
+    kind: FileKind | None = None,
+    wants: str = "text",
+) -> Iterator[str | list[str]]:
     """What is to be labelled, one sentence at a time: rows of a table, tokens of columns, or the lines of a text.
 
     Blank lines of a text are sentences of no token, so that line i is sentence i.
 
     Args:
         path: the file.
-        options: how it is read.
+        options: how it is read, if it has a sentence a line.
+        columns: how it is read, if it has a token a line.
+        kind: what it is; None: as its name says. If that says a text, and it looks like a table, there is a warning.
         wants: ``text`` or ``tokens``: which of them is taken of a row that has both.
+
+    Raises:
+        MissingPathError: if the file is not there.
+        InputError: if a row is broken, with its line; or a column of tokens is asked for where there are no columns.
     """
-    kind, options = file_kind(path), options or RowOptions()
-    if kind in ("conll", "conllu"):
-        return read_tokens(path, ColumnOptions(encoding=options.encoding), is_conllu=kind == "conllu")
-    if kind == "text" and options.columns is None:
-        return (line.text for line in lines_of(path, options.encoding))
+    found, options = kind or file_kind(path), options or RowOptions()
+    if found in ("conll", "conllu"):
+        columns = columns or ColumnOptions(encoding=options.encoding)
+        return read_tokens(path, columns, is_conllu=found == "conllu")
+    if columns is not None and columns.token:
+        raise InputError(
+            f"{path} is read as {found}, where no column holds tokens: leave --token-column out, or say --format conll"
+        )
+    if found == "text" and (kind is not None or options.columns is None):
+        lines = lines_of(path, options.encoding)
+        return (line.text for line in (lines if kind else _doubted(path, lines)))
     other = "text" if wants == "tokens" else "tokens"
-    rows = read_rows(path, _row_kind(path), options)
+    rows = read_rows(path, _row_kind(path, found), options)
     return (row.sentence(other if wants not in row.fields and other in row.fields else wants) for row in rows)
 
 
+def _doubted(path: Path, lines: Iterator[Line]) -> Iterator[Line]:
+    """The lines of a text; warns if the first ones look like rows of columns."""
+    first = list(itertools.islice(lines, _LOOKED_AT))
+    rows = [line.text for line in first if line.text.strip()]
+    by_tabs, by_spaces = {len(row.split("\t")) for row in rows}, {len(row.split()) for row in rows}
+    has_breaks = len(rows) < len(first)  # between sentences: else it may be a list of names, two words each
+    for counts, is_likely, kinds in ((by_tabs, True, "tsv or conll"), (by_spaces, has_breaks, "conll")):
+        if is_likely and len(rows) >= _FEWEST_ROWS and len(counts) == 1 and counts != {1}:
+            warnings.warn(
+                f"{path}: its lines have {counts.pop()} columns each, and are read as sentences, as its name says: if "
+                f"it is a table, say --format {kinds}, else --format text",
+                stacklevel=2,
+            )
+            break
+    yield from first
+    yield from lines
+
+
 def read_unlabelled_pairs(
-    path: Path, options: RowOptions | None = None
+    path: Path, options: RowOptions | None = None, *, kind: FileKind | None = None
 ) -> Iterator[tuple[str | list[str], str | list[str]]]:
-    """Pairs that are to be labelled: two texts parted by a tab, or any file of labelled ones."""
-    kind, options = file_kind(path), options or RowOptions()
-    if kind == "text" and options.columns is None:
+    """Pairs that are to be labelled: two texts parted by a tab, or any file of labelled ones.
+
+    Blank lines of a text are left out.
+
+    Args:
+        path: the file.
+        options: how it is read.
+        kind: what it is; None: as its name says.
+
+    Raises:
+        MissingPathError: if the file is not there.
+        InputError: if a row is broken, with its line.
+    """
+    found, options = kind or file_kind(path), options or RowOptions()
+    if found == "text" and (kind is not None or options.columns is None):
         return _tabbed_pairs(path, options.encoding)
-    return ((row.sentence("first"), row.sentence("second")) for row in read_rows(path, _row_kind(path), options))
+    rows = read_rows(path, _row_kind(path, found), options)
+    return ((row.sentence("first"), row.sentence("second")) for row in rows)
 
 
 def _tabbed_pairs(path: Path, encoding: str) -> Iterator[tuple[str, str]]:
@@ -152,5 +206,8 @@ def _tabbed_pairs(path: Path, encoding: str) -> Iterator[tuple[str, str]]:
             continue
         fields = line.text.split("\t")
         if len(fields) != 2:
-            raise InputError(f"{path}:{line.number}: found {len(fields)} columns, expected two texts parted by a tab")
+            raise InputError(
+                f"{path}:{line.number}: found {len(fields)} columns, expected two texts parted by a tab: if it is a "
+                "table, say --format tsv"
+            )
         yield fields[0], fields[1]

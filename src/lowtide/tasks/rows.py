@@ -8,7 +8,7 @@
 
 The first line of a table names its columns, if it holds two names that are known, or is one; with one among others it
 could be either, and has to be said. Without names two columns are a label and a text, and three a label (or a score)
-and two texts.
+and two texts. Two columns may mean the same, such as ``label`` and ``gold_label``, as long as nobody asks for them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ NAMES = {
 _LONGEST_FIELD = 2**31 - 1
 _QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 """A whole field in quotation marks, with doubled ones inside: what a spreadsheet writes, and nobody else."""
+_MARK = '"'
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,24 @@ class Row:
 
     fields: dict[str, Any]
     place: Place
+    doubled: dict[str, list[str]] = field(default_factory=dict)
+    """What several columns mean, and how these are called."""
+
+    def _field(self, name: str) -> Any:
+        """A field.
+
+        Raises:
+            InputError: if it is not there, or several columns mean it.
+        """
+        if name in self.doubled:
+            raise InputError(
+                f"{self.place}: found several columns of the {name}, {', '.join(self.doubled[name])}: give those that "
+                "are not wanted another name, or say what the columns of a table are (--columns)"
+            )
+        found = self.fields.get(name)
+        if found is None:
+            raise InputError(f"{self.place}: there is no {name}; found {', '.join(self.fields) or 'nothing'}")
+        return found
 
     def text(self, name: str) -> str:
         """A field that is a text with something in it.
@@ -67,9 +86,7 @@ class Row:
         Raises:
             InputError: if it is not there, is no text, or is blank.
         """
-        found = self.fields.get(name)
-        if found is None:
-            raise InputError(f"{self.place}: there is no {name}; found {', '.join(self.fields) or 'nothing'}")
+        found = self._field(name)
         if not isinstance(found, str):
             raise InputError(f"{self.place}: {name} is {type(found).__name__}, expected a text")
         if not found.strip():
@@ -84,19 +101,27 @@ class Row:
         return self.text(name)
 
     def words(self, name: str) -> list[str]:
-        """A field that is a list of texts.
+        """A field that is a list of texts, each with something in it.
 
         Raises:
-            InputError: if it is none, or has nothing in it.
+            InputError: if it is none, has nothing in it, or holds what is no text or is empty.
         """
-        found = self.fields.get(name)
-        if not isinstance(found, list) or not found or not all(isinstance(word, str) for word in found):
+        found = self._field(name)
+        if not isinstance(found, list):
             raise InputError(f"{self.place}: {name} is {type(found).__name__}, expected a list of texts")
+        if not found:
+            raise InputError(f"{self.place}: {name} is empty")
+        for number, word in enumerate(found):
+            if not isinstance(word, str):
+                found_kind = type(word).__name__
+                raise InputError(f"{self.place}: of {name}, item {number} is {found_kind}, expected a text")
+            if not word:
+                raise InputError(f"{self.place}: of {name}, item {number} is empty")
         return found
 
     def label(self) -> str:
         """The label; a number is one, too."""
-        found = self.fields.get("label")
+        found = self._field("label")
         if isinstance(found, (int, float)) and not isinstance(found, bool):
             return str(found)
         return self.text("label").strip()
@@ -107,7 +132,7 @@ class Row:
         Raises:
             InputError: if it is none.
         """
-        found = self.fields.get(name)
+        found = self._field(name)
         try:
             number = float(found if isinstance(found, (int, float)) else self.text(name))
         except ValueError:
@@ -150,7 +175,17 @@ def _objects(path: Path, lines: Iterator[Line]) -> Iterator[Row]:
             raise InputError(f"{place}: the line is not JSON ({error})") from None
         if not isinstance(found, dict):
             raise InputError(f"{place}: found {type(found).__name__}, expected a JSON object a line")
-        yield Row({_meaning(name) or name: value for name, value in found.items()}, place)
+        yield _row([_meaning(name) or name for name in found], list(found), list(found.values()), place)
+
+
+def _row(meanings: Sequence[str | None], names: Sequence[str], values: Sequence[Any], place: Place) -> Row:
+    """The fields of a row by what they are; those of no meaning are left out."""
+    columns: dict[str, list[str]] = {}
+    for meaning, name in zip(meanings, names, strict=True):
+        if meaning is not None:
+            columns.setdefault(meaning, []).append(name.strip())
+    found = {str(meaning): value for meaning, value in zip(meanings, values, strict=True) if meaning is not None}
+    return Row(found, place, {meaning: called for meaning, called in columns.items() if len(called) > 1})
 
 
 def _plain(path: Path, lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -160,7 +195,7 @@ def _plain(path: Path, lines: Iterator[Line], separator: str) -> Iterator[tuple[
         if not line.text.strip():
             continue
         fields = line.text.rstrip("\r").split(separator)
-        if not has_warned and any(_QUOTED.fullmatch(field) for field in fields):
+        if not has_warned and _are_quoted(fields):
             has_warned = True
             warnings.warn(
                 f"{path}:{line.number}: a field stands in quotation marks, as spreadsheets write it; they are read as "
@@ -168,6 +203,13 @@ def _plain(path: Path, lines: Iterator[Line], separator: str) -> Iterator[tuple[
                 stacklevel=2,
             )
         yield line.number, fields
+
+
+def _are_quoted(fields: Sequence[str]) -> bool:
+    """Whether quotation marks are those of a spreadsheet: doubled within a field, or around each of several fields."""
+    if any(_QUOTED.fullmatch(field) for field in fields):
+        return True
+    return len(fields) > 1 and all(len(f) > 1 and f.startswith(_MARK) and f.endswith(_MARK) for f in fields)
 
 
 def _quoted(path: Path, lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -191,10 +233,12 @@ def _quoted(path: Path, lines: Iterator[Line], separator: str) -> Iterator[tuple
 
 def _table(path: Path, records: Iterator[tuple[int, list[str]]], options: RowOptions) -> Iterator[Row]:
     """Rows of named fields."""
-    names: Sequence[str | None] | None = options.columns
+    names: Sequence[str | None] | None = None
+    called: Sequence[str] = ()
     expected_as = "as they were named"
-    if names is not None:
-        _check_names(names)
+    if options.columns is not None:
+        _check_names(options.columns)
+        names, called = [None if name == "-" else name for name in options.columns], options.columns
     for count, (number, fields) in enumerate(records):
         where = f"{path}:{number}"
         if count == 0:
@@ -208,16 +252,16 @@ def _table(path: Path, records: Iterator[tuple[int, list[str]]], options: RowOpt
                         "their order"
                     )
                 names, expected_as = meanings if is_header else _names_by_number(fields, where), f"as in line {number}"
+                called = fields
             if is_header:
                 continue
         assert names is not None
         if len(fields) != len(names):
             raise InputError(f"{where}: found {len(fields)} columns, expected {len(names)} {expected_as}")
-        found = {name: field for name, field in zip(names, fields, strict=True) if name not in (None, "-")}
-        yield Row({str(name): field for name, field in found.items()}, Place(str(path), [number]))
+        yield _row(names, called, fields, Place(str(path), [number]))
 
 
-def _check_names(names: Sequence[str | None]) -> None:
+def _check_names(names: Sequence[str]) -> None:
     for name in names:
         if name not in (*NAMES, "-"):
             raise InputError(f"found the column {name!r}, expected {', '.join(NAMES)}, or - for one that is not wanted")

@@ -15,7 +15,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,8 @@ class Outcome:
     scores: dict[str, float]
     """By the examples: ``valid``, ``test``."""
     mixes: dict[str, MixState]
+    others: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Other measures by the examples, and their names."""
 
     @classmethod
     def of(cls, task: Task[Any, Any]) -> Outcome:
@@ -53,6 +55,7 @@ class Outcome:
             metric=next((found.metric for found in task.scores.values()), ""),
             scores={name: found.score for name, found in task.scores.items()},
             mixes={name: MixState.of(mix) for name, mix in task.mixes.items()},
+            others={name: found.others for name, found in task.scores.items()},
         )
 
 

@@ -10,7 +10,7 @@ import csv
 import io
 import logging
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,21 +63,30 @@ class SeedReport:
     """By the mix."""
     weights: dict[str, list[Spread]]
     """By the mix: the alpha of every layer, layer 0 first."""
+    others: dict[str, dict[str, Spread]]
+    """Other measures by the examples, and their names: ``precision``, ``macro F1``."""
 
     def lines(self) -> list[str]:
         """For reading, in the language that was chosen."""
         told = [
-            say("{examples:6} {metric} {score}", examples=name, metric=self.metric, score=spread)
-            for name, spread in self.scores.items()
+            say("{examples:6} {metric} {score}", examples=name, metric=measure, score=spread)
+            for name, measure, spread in self._measures()
         ]
         for name, spreads in self.weights.items():
             layers = "  ".join(f"{layer}: {spread}" for layer, spread in enumerate(spreads))
             told.append(say("layers {mix}: α {layers}; γ {gamma}", mix=name, layers=layers, gamma=self.gammas[name]))
         return told
 
+    def _measures(self) -> Iterator[tuple[str, str, Spread]]:
+        """Examples, measure, and its values: of all examples the one to look at first."""
+        for name, spread in self.scores.items():
+            yield name, self.metric, spread
+            for measure, other in self.others.get(name, {}).items():
+                yield name, measure, other
+
     def rows(self) -> list[tuple[str, Spread]]:
         """Every number, by name."""
-        found = [(f"{name} {self.metric}", spread) for name, spread in self.scores.items()]
+        found = [(f"{name} {measure}", spread) for name, measure, spread in self._measures()]
         for mix, spreads in self.weights.items():
             found += [(f"{mix} alpha {layer}", spread) for layer, spread in enumerate(spreads)]
             found.append((f"{mix} gamma", self.gammas[mix]))
@@ -89,6 +98,10 @@ class SeedReport:
             "seeds": list(self.seeds),
             "metric": self.metric,
             "scores": {name: spread.as_json() for name, spread in self.scores.items()},
+            "others": {
+                name: {measure: spread.as_json() for measure, spread in spreads.items()}
+                for name, spreads in self.others.items()
+            },
             "gammas": {name: spread.as_json() for name, spread in self.gammas.items()},
             "weights": {name: [spread.as_json() for spread in spreads] for name, spreads in self.weights.items()},
         }
@@ -104,9 +117,13 @@ class SeedReport:
 
     def as_tex(self) -> str:
         """A table for LaTeX."""
-        rows = [rf"{name} & ${spread.mean:.4f} \pm {spread.deviation:.4f}$ \\" for name, spread in self.rows()]
-        head = rf"\begin{{tabular}}{{lr}}{chr(10)}& mean $\pm$ sd, {len(self.seeds)} seeds \\{chr(10)}\hline"
-        return "\n".join([head, *rows, r"\end{tabular}"]) + "\n"
+        is_one = len(self.seeds) == 1
+        rows = [
+            rf"{name} & ${spread.mean:.4f}" + ("" if is_one else rf" \pm {spread.deviation:.4f}") + r"$ \\"
+            for name, spread in self.rows()
+        ]
+        head = "& one seed" if is_one else rf"& mean $\pm$ sd, {len(self.seeds)} seeds"
+        return "\n".join([r"\begin{tabular}{lr}", rf"{head} \\", r"\hline", *rows, r"\end{tabular}"]) + "\n"
 
     def write(self, folder: Path) -> None:
         """Write ``results.json``, ``results.csv`` and ``results.tex``."""
@@ -241,5 +258,10 @@ def _report(seeds: Sequence[int], outcomes: Sequence[Outcome]) -> SeedReport:
         weights={
             name: [Spread(weights) for weights in zip(*(mix.weights for mix in states), strict=True)]
             for name, states in mixes.items()
+        },
+        others={
+            name: {measure: Spread(tuple(o.others[name][measure] for o in outcomes)) for measure in first.others[name]}
+            for name in first.others
+            if all(name in outcome.others for outcome in outcomes)  # those of an older version have none
         },
     )

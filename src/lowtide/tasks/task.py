@@ -322,10 +322,20 @@ class Task(ABC, Generic[Example, Answer]):
         """The answers to any number of texts."""
         return self._find_iter(texts, self._answer)
 
-    def _predict_with_probabilities(
+    def predict_with_probabilities(
         self, texts: Iterable[str | Sequence[str]]
     ) -> Iterator[tuple[Answer, Probabilities]]:
-        """The answers to any number of texts, each with how probable every label is; see `_probabilities`."""
+        """Answers, each with how probable every label is.
+
+        Args:
+            texts: any number; of a matcher two an example, one behind the other.
+
+        Returns:
+            Of every example the answer, and (labels,) or, of a tagger, (tokens, labels), in the order of ``labels``.
+
+        Raises:
+            InputError: if the head has no probabilities.
+        """
 
         def find(inputs: Inputs, numbers: Sequence[int]) -> Iterator[tuple[Answer, Probabilities]]:
             return zip(self._answer(inputs, numbers), self._probabilities(inputs, numbers), strict=True)
