@@ -2,6 +2,7 @@
 
     python benchmarks/pretraining.py TEXT --presets tiny small --rounds 5
     python benchmarks/pretraining.py TEXT --presets small --threads 2 --peers peers.json
+    python benchmarks/pretraining.py TEXT --presets small --threads 2 --inputs words --softmaxes sampled adaptive full
 
 Every preset trains on the same text with one thread and with all. The runs are taken in turn, some
 seconds each, with the limit measured anew in every round; what counts is the ratio within a round.
@@ -21,6 +22,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +30,34 @@ import torch
 from common import LIMIT_ROWS, LIMIT_SHAPE, limit, lstm_flop, spread, table, type_flop, write_result
 
 from lowtide.model import BiLM
+from lowtide.text.batches import TrainingBatch
+from lowtide.text.vocabulary import Vocabulary
 from lowtide.training.planning import TrainOptions, settle
-from lowtide.training.reading import TextOptions, TrainingText, read_text
+from lowtide.training.reading import TextOptions, read_text
 from lowtide.training.settings import Settings
 from lowtide.training.trainer import Trainer
+from lowtide.training.training_text import TrainingText
 
 SECONDS = 6.0
 
 
-def flop_per_token(settings: Settings, types_per_token: float) -> float:
+def logits_per_target(settings: Settings, vocabulary: Vocabulary) -> float:
+    """As many as the softmax computes for a target while it is trained; an adaptive one, on average."""
+    if not settings.cutoffs:
+        return settings.num_samples or len(vocabulary)
+    shares = vocabulary.counts / vocabulary.counts.sum()
+    clusters = itertools.pairwise([*settings.cutoffs, len(vocabulary)])
+    rare = sum(float(shares[first:end].sum()) * (end - first) for first, end in clusters)
+    return settings.cutoffs[0] + len(settings.cutoffs) + rare
+
+
+def flop_per_token(settings: Settings, types_per_token: float, num_logits: float) -> float:
     """Floating-point operations of one token forward, from the sizes; training takes three times as many.
 
     Products only: both directions of the LSTM, the softmax as it is trained, and the character
     network as often as a new type comes in a batch.
     """
-    softmax = 4 * (settings.num_samples or settings.vocabulary_size) * settings.bilm.lstm.state_width
+    softmax = 4 * num_logits * settings.bilm.lstm.state_width
     characters = type_flop(settings.bilm.char_cnn, settings.bilm.lstm.width)
     return lstm_flop(settings.bilm.lstm) + softmax + types_per_token * characters
 
@@ -50,10 +65,11 @@ def flop_per_token(settings: Settings, types_per_token: float) -> float:
 class Run:
     """A training that goes on for some seconds at a time."""
 
-    def __init__(self, text: TrainingText, preset: str, threads: int, work: Path) -> None:
-        self.settings = settle(text, TrainOptions(preset=preset, threads=threads), preset)
+    def __init__(self, text: TrainingText, preset: str, options: TrainOptions, work: Path) -> None:
+        self.settings = settle(text, options, preset)
+        self._num_logits = logits_per_target(self.settings, text.vocabulary)
         self._trainer = Trainer(self.settings, text, work=work, log_path=work / "log")
-        self._batches = itertools.cycle(batch for _, batch in self._trainer.batches())
+        self._batches = self._trainer.batches()
         self.types = self.tokens = 0
         self.rates: list[float] = []
         self.shares: list[float] = []
@@ -64,22 +80,38 @@ class Run:
         bilm: BiLM = self._trainer.bilm
         return sum(parameter.numel() for parameter in bilm.parameters())
 
+    @property
+    def types_per_token(self) -> float:
+        """How many new types a token brings, in a batch."""
+        return self.types / self.tokens
+
+    @property
+    def flop(self) -> float:
+        """Of a token that is learnt from."""
+        return 3 * flop_per_token(self.settings, self.types_per_token, self._num_logits)
+
+    def _step(self) -> TrainingBatch:
+        after, batch = next(self._batches)
+        self._trainer.step(batch)
+        before = self._trainer.position
+        self._trainer.position = replace(after, step=before.step + 1, tokens=before.tokens + batch.num_tokens)
+        return batch
+
     def go_on(self) -> None:
         """Train for some seconds, and measure the limit before and after."""
         with self.settings.threads():
             best = max(limit(seconds=0.2).values())
-            self._trainer.step(next(self._batches))
+            self._step()
             tokens, started = 0, time.perf_counter()
             while time.perf_counter() - started < SECONDS:
-                batch = next(self._batches)
-                self._trainer.step(batch)
+                batch = self._step()
                 tokens += batch.num_tokens
                 self.types += len(batch.batch.type_char_ids)
             rate = tokens / (time.perf_counter() - started)
             best = statistics.mean([best, max(limit(seconds=0.2).values())])
         self.tokens += tokens
         self.rates.append(rate)
-        self.shares.append(3 * flop_per_token(self.settings, self.types / self.tokens) * rate / (best * 1e9))
+        self.shares.append(self.flop * rate / (best * 1e9))
 
 
 def rate_of(peer: dict[str, Any], text: Path, work: Path) -> float:
@@ -93,6 +125,24 @@ def rate_of(peer: dict[str, Any], text: Path, work: Path) -> float:
     return rate
 
 
+def runs_of(arguments: argparse.Namespace, work: Path) -> list[Run]:
+    """One for every combination of what is named."""
+    texts = [
+        read_text([arguments.text], TextOptions(tokenizer="whitespace", lines="sentence", inputs=inputs), work / inputs)
+        for inputs in arguments.inputs
+    ]
+    threads = arguments.threads or sorted({1, torch.get_num_threads()})
+    choices = itertools.product(
+        texts, arguments.presets, arguments.trunks, arguments.softmaxes, arguments.optimizers, threads
+    )
+    runs = []
+    for text, preset, trunk, softmax, optimizer, number in choices:
+        name = None if softmax == "auto" else softmax
+        options = TrainOptions(preset=preset, trunk=trunk, softmax=name, optimizer=optimizer, threads=number)
+        runs.append(Run(text, preset, options, work))
+    return runs
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -100,16 +150,18 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["tiny", "small"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", help="1 and all, unless they are given")
+    parser.add_argument("--inputs", nargs="+", default=["auto"], choices=("auto", "characters", "words"))
+    parser.add_argument("--trunks", nargs="+", default=["elmo"], choices=("elmo", "lstm"))
+    parser.add_argument("--softmaxes", nargs="+", default=["auto"], choices=("auto", "full", "sampled", "adaptive"))
+    parser.add_argument("--optimizers", nargs="+", default=["adamw"], choices=("adamw", "muon"))
     parser.add_argument("--peers", type=Path)
     arguments = parser.parse_args()
     all_threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        text = read_text([arguments.text], TextOptions(tokenizer="whitespace", lines="sentence"), work / "text")
-        threads = arguments.threads or sorted({1, all_threads})
+        runs = runs_of(arguments, work)
         peers = json.loads(arguments.peers.read_text(encoding="utf-8")) if arguments.peers else []
         beside: dict[str, list[float]] = {peer["name"]: [] for peer in peers}
-        runs = [Run(text, preset, number, work) for preset in arguments.presets for number in threads]
         for _ in range(arguments.rounds):
             for run in runs:
                 run.go_on()
@@ -118,22 +170,30 @@ def main() -> None:
         rows = [
             [
                 run.settings.preset,
+                "words" if run.settings.bilm.char_cnn is None else "characters",
+                run.settings.trunk,
+                run.settings.softmax,
+                run.settings.optimizer,
                 f"{run.num_parameters / 1e6:.1f} M",
                 run.settings.num_threads,
-                f"{3 * flop_per_token(run.settings, run.types / run.tokens) / 1e6:.1f}",
+                f"{run.types_per_token:.3f}",
+                f"{run.flop / 1e6:.1f}",
                 spread(run.rates),
                 spread([100 * share for share in run.shares], 1) + " %",
             ]
             for run in runs
         ]
-        vocabulary = len(text.vocabulary)
+        vocabulary = runs[0].settings.vocabulary_size
     ours = statistics.median(runs[-1].rates)
     body_of_peers = table(
         ["tool", "words a second", f"{runs[-1].settings.preset} here / it"],
         [[name, spread(rates), f"{ours / statistics.median(rates):.1f}"] for name, rates in beside.items()],
     )
     limits = ", ".join(f"{name} {rate:.0f}" for name, rate in limit().items())
-    header = ["preset", "parameters", "threads", "MFLOP a token", "tokens a second", "measured / limit"]
+    header = [
+        *("preset", "inputs", "trunk", "softmax", "optimiser", "parameters", "threads", "types a token"),
+        *("MFLOP a token", "tokens a second", "measured / limit"),
+    ]
     depth, width = LIMIT_SHAPE
     body = table(header, rows) + (
         f"\n\nMedian and range of {arguments.rounds} rounds of {SECONDS:.0f} s, taken in turn. "
@@ -141,7 +201,11 @@ def main() -> None:
         f"times ({depth} x {width}) in float32, measured before and after every turn; "
         f"at the end, with {all_threads} threads, in GFLOP/s: {limits}."
     )
-    command = f"pretraining.py TEXT --presets {' '.join(arguments.presets)} --rounds {arguments.rounds}"
+    said = {name: value for name, value in vars(arguments).items() if name not in ("text", "peers") and value}
+    words = [
+        f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in said.items()
+    ]
+    command = f"pretraining.py TEXT {' '.join(words)}"
     if peers:
         command, body = f"{command} --peers PEERS", f"{body}\n\n{body_of_peers}"
     write_result("pretraining", command, body)

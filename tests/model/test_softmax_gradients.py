@@ -34,7 +34,7 @@ def draw(*shape: int) -> torch.Tensor:
 def test_they_are_those_of_autograd(
     num_samples: int | None, sparse: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LOGITS_AT_ONCE", {"cpu": at_once})
+    monkeypatch.setattr(module, "_CPU_BLOCK", at_once)
     softmax = softmax_of(sparse=sparse and num_samples is not None)
     states, targets = draw(TARGETS, WIDTH).requires_grad_(), torch.arange(TARGETS) * 7 % TYPES
     candidates: Candidates | None = None
@@ -56,9 +56,9 @@ def test_of_a_longer_table_the_rows_that_predict_have_a_gradient(kind: str) -> N
     expected = softmax_gradients(softmax, states, targets, candidates)
     softmax.tie(table)
     found = softmax_gradients(softmax, states, targets, candidates)
-    assert softmax.weight is table and found.parameters["weight"].shape == (TYPES, WIDTH)
-    for name, gradient in expected.parameters.items():
-        assert torch.equal(found.parameters[name], gradient)
+    assert softmax.weight is table and found.d_parameters["weight"].shape == (TYPES, WIDTH)
+    for name, gradient in expected.d_parameters.items():
+        assert torch.equal(found.d_parameters[name], gradient)
 
 
 @pytest.mark.parametrize("at_once", [1, 400, 1 << 20])
@@ -66,7 +66,7 @@ def test_of_a_longer_table_the_rows_that_predict_have_a_gradient(kind: str) -> N
 def test_those_of_an_adaptive_softmax_are_those_of_autograd(
     cutoffs: tuple[int, ...], at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LOGITS_AT_ONCE", {"cpu": at_once})
+    monkeypatch.setattr(module, "_CPU_BLOCK", at_once)
     softmax = drawn(AdaptiveSoftmax(TYPES, WIDTH, cutoffs))
     states = draw(TARGETS, WIDTH).requires_grad_()
     for targets in (torch.arange(TARGETS) * 7 % TYPES, torch.zeros(TARGETS, dtype=torch.int64)):  # all, and common ones
@@ -81,8 +81,8 @@ def test_those_of_an_adaptive_softmax_are_those_of_autograd(
 
 def assert_same(found: SoftmaxGradients, states: torch.Tensor, softmax: Softmax) -> None:
     named = dict(softmax.named_parameters())
-    assert found.parameters.keys() == named.keys()
-    pairs = [(found.states, states.grad), *((found.parameters[name], named[name].grad) for name in named)]
+    assert found.d_parameters.keys() == named.keys()
+    pairs = [(found.d_states, states.grad), *((found.d_parameters[name], named[name].grad) for name in named)]
     for mine, theirs in pairs:
         assert theirs is not None and mine.is_sparse == theirs.is_sparse
         torch.testing.assert_close(mine.to_dense(), theirs.to_dense(), check_dtype=False, rtol=1e-6, atol=1e-8)
@@ -91,7 +91,7 @@ def assert_same(found: SoftmaxGradients, states: torch.Tensor, softmax: Softmax)
 def test_without_targets_there_is_nothing_to_learn() -> None:
     softmax = softmax_of()
     found = softmax_gradients(softmax, draw(0, WIDTH), torch.empty(0, dtype=torch.int64), None)
-    assert float(found.nats) == 0 and not found.parameters["weight"].any() and found.states.shape == (0, WIDTH)
+    assert float(found.nats) == 0 and not found.d_parameters["weight"].any() and found.d_states.shape == (0, WIDTH)
 
 
 def test_a_state_that_is_no_number_is_not_hidden() -> None:

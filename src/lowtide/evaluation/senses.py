@@ -60,6 +60,8 @@ class CentroidReport:
     """The accuracy of always saying the sense that is the commonest in training."""
     num_train: int
     num_test: int
+    num_left_out: int
+    """Test uses of words that have no use to learn from."""
 
     @property
     def mean_recall(self) -> float:
@@ -88,6 +90,14 @@ class CentroidReport:
                 majority=self.majority,
             ),
         ]
+        if self.num_left_out:
+            told.insert(
+                1,
+                say(
+                    "left out    {count:,} uses to judge, of words that there is nothing to learn of",
+                    count=self.num_left_out,
+                ),
+            )
         for word, of_senses in sorted(self.recalls.items()):
             senses = "  ".join(f"{sense} {recall:.2f}" for sense, recall in sorted(of_senses.items()))
             told.append(f"  {word:10}  {senses}")
@@ -163,7 +173,7 @@ def measure_senses(model: Elmo | TypeEmbedding, train: Path, test: Path) -> Cent
     """
     learnt, judged = read_uses(train), read_uses(test)
     words = {use.word for use in learnt}
-    judged = [use for use in judged if use.word in words]
+    num_given, judged = len(judged), [use for use in judged if use.word in words]
     if not judged:
         raise InputError(f"no word of {test} has a use in {train}: are they of one set?")
     views = _views_of(model, [use.sentence for use in learnt])
@@ -187,6 +197,7 @@ def measure_senses(model: Elmo | TypeEmbedding, train: Path, test: Path) -> Cent
         float(np.mean([commonest[use.word] == use.sense for use in judged])),
         len(learnt),
         len(judged),
+        num_given - len(judged),
     )
 
 

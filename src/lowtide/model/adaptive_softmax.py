@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lowtide.model.softmax import Softmax
+from lowtide.model.softmax import BEGINNING, Softmax
 
 _GRID = 40
 """Places between which `cheapest_cutoffs` chooses."""
@@ -50,16 +50,23 @@ class AdaptiveSoftmax(Softmax):
 
     @property
     def head(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of what is predicted first: (common types and then clusters, width), and (same,)."""
+        """Weight and bias of what is predicted first: (common types + clusters, width), (the same,)."""
         common = self.cutoffs[0]
         weight = torch.cat([self.weight[:common], self.cluster_weight])
         return weight, torch.cat([self.bias[:common], self.cluster_bias])
 
     def head_targets(self, targets: Tensor) -> Tensor:
         """(targets,): what the head has to predict, a type or its cluster."""
-        edges = torch.tensor(self.cutoffs, device=targets.device)
-        cluster = torch.bucketize(targets, edges, right=True)  # 0: of the head
+        cluster = part_of(targets, self.cutoffs)
         return torch.where(cluster == 0, targets, self.cutoffs[0] + cluster - 1)
+
+    @torch.no_grad()
+    def begin_at(self, log_frequencies: Tensor) -> None:
+        """See `Softmax.begin_at`."""
+        super().begin_at(log_frequencies)
+        self.cluster_weight.mul_(BEGINNING)
+        of_clusters = torch.stack([log_frequencies[types].logsumexp(dim=0) for types in self.clusters])
+        self.cluster_bias.copy_(of_clusters - log_frequencies.mean())
 
     def logits(self, states: Tensor) -> Tensor:
         """(targets, width) to (targets, vocabulary): these are log probabilities already."""
@@ -82,6 +89,11 @@ class AdaptiveSoftmax(Softmax):
         return nats
 
 
+def part_of(types: Tensor, cutoffs: Sequence[int]) -> Tensor:
+    """(types,): 0 for what the head predicts, then the number of the cluster; 0 everywhere without cutoffs."""
+    return torch.bucketize(types, torch.tensor(cutoffs, dtype=types.dtype, device=types.device), right=True)
+
+
 def rows_within(targets: Tensor, types: slice) -> Tensor:
     """The places of targets that are among these types."""
     is_within: Tensor = (targets >= types.start) & (targets < types.stop)
@@ -91,10 +103,11 @@ def rows_within(targets: Tensor, types: slice) -> Tensor:
 def cheapest_cutoffs(counts: NDArray[np.int64], num_clusters: int) -> tuple[int, ...]:
     """Where clusters have to begin so that a target of a text costs the fewest logits.
 
-    A target costs the head, and where it is rare its cluster: h + k + sum_i p_i n_i.
+    A target costs the head, and where it is rare its cluster: h + k + sum_i p_i n_i logits, where h types are common,
+    and cluster i holds n_i types, in which the share p_i of the targets lies. k is the same everywhere, and left out.
 
     Args:
-        counts: (types,) how often each stands in the text, by falling count.
+        counts: (types,) how often each stands in the text; behind the marks, by falling count.
         num_clusters: k; fewer where there are not so many types.
 
     Returns:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+BEGINNING = 0.1
+"""What is left of drawn weights where a softmax begins as the unigram model."""
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -103,6 +106,16 @@ class Softmax(nn.Module):
     def rows(self) -> Tensor:
         """(vocabulary, width): those of the weights that predict."""
         return self.weight[: len(self.bias)]
+
+    @torch.no_grad()
+    def begin_at(self, log_frequencies: Tensor) -> None:
+        """Begin as the unigram model: small weights, and the log of every frequency as bias.
+
+        Args:
+            log_frequencies: (vocabulary,) of the types, however large their sum.
+        """
+        self.weight.mul_(BEGINNING)
+        self.bias.copy_(log_frequencies - log_frequencies.mean())
 
     def logits(self, states: Tensor) -> Tensor:
         """(targets, width) to (targets, vocabulary), not normalised."""

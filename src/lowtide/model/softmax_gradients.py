@@ -17,9 +17,10 @@ from torch import Tensor
 from lowtide.model.adaptive_softmax import AdaptiveSoftmax, rows_within
 from lowtide.model.softmax import Candidates, Softmax
 
-_LOGITS_AT_ONCE = {"cpu": 1 << 20}
-"""Numbers of a block, by the kind of device: what its cache holds."""
-_ELSEWHERE = 1 << 26
+_CPU_BLOCK = 1 << 20
+"""Logits at once: what the cache holds."""
+_GPU_BLOCK = 1 << 26
+"""Likewise: enough to keep it busy."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class SoftmaxGradients:
 
     nats: Tensor
     """The mean over the targets, a scalar; 0 without targets."""
-    states: Tensor
+    d_states: Tensor
     """(targets, width)"""
-    parameters: dict[str, Tensor]
+    d_parameters: dict[str, Tensor]
     """By the name that the softmax has for them. Of ``weight`` the rows that predict; sparse where the softmax is, with
     rows that may stand twice."""
 
@@ -48,15 +49,15 @@ def softmax_gradients(
         candidates: of a sampled softmax; None: the full one, or an adaptive one.
     """
     if candidates is not None:
-        sums, parameters = _sampled(softmax, states, targets, candidates)
+        sums, d_parameters = _sampled(softmax, states, targets, candidates)
     elif isinstance(softmax, AdaptiveSoftmax):
-        sums, parameters = _adaptive(softmax, states, targets)
+        sums, d_parameters = _adaptive(softmax, states, targets)
     else:
         sums = _summed(softmax.rows, softmax.bias, states, targets)
-        parameters = {"weight": sums.weight, "bias": sums.bias}
+        d_parameters = {"weight": sums.d_weight, "bias": sums.d_bias}
     count = max(len(targets), 1)
-    means = {name: gradient / count for name, gradient in parameters.items()}
-    return SoftmaxGradients(sums.nats / count, sums.states / count, means)
+    means = {name: gradient / count for name, gradient in d_parameters.items()}
+    return SoftmaxGradients(sums.nats / count, sums.d_states / count, means)
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,16 @@ class _Sums:
     """Over all targets: the nats and their gradients."""
 
     nats: Tensor
-    states: Tensor
+    d_states: Tensor
     """(targets, width)"""
-    weight: Tensor
+    d_weight: Tensor
     """(types, width)"""
-    bias: Tensor
+    d_bias: Tensor
     """(types,)"""
 
 
 @dataclass(frozen=True)
-class _Own:
+class _OwnLogits:
     """Logits that targets have of their own, beside those that all share."""
 
     logits: Tensor
@@ -84,7 +85,7 @@ class _Own:
     """(targets,) Written to: p - 1, the gradient of the logit."""
 
 
-def _summed(weight: Tensor, bias: Tensor, states: Tensor, places: Tensor, own: _Own | None = None) -> _Sums:
+def _summed(weight: Tensor, bias: Tensor, states: Tensor, places: Tensor, own: _OwnLogits | None = None) -> _Sums:
     """A block of logits after the other.
 
     Args:
@@ -98,18 +99,18 @@ def _summed(weight: Tensor, bias: Tensor, states: Tensor, places: Tensor, own: _
     d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
     nats = states.new_zeros(())
     num_logits = len(weight) + (own is not None)
-    rows = max(16, _LOGITS_AT_ONCE.get(states.device.type, _ELSEWHERE) // num_logits)
+    rows = max(16, (_CPU_BLOCK if states.device.type == "cpu" else _GPU_BLOCK) // num_logits)
     block = states.new_empty(min(rows, len(places)), num_logits)
     for first in range(0, len(places), rows):
         here = slice(first, min(first + rows, len(places)))
         logits = block[: here.stop - first]
-        others = logits[:, : len(weight)]
-        torch.addmm(bias, states[here], weight.t(), out=others)
+        shared = logits[:, : len(weight)]
+        torch.addmm(bias, states[here], weight.t(), out=shared)
         if own is None:
             target = places[here, None]
         else:
             row = own.hides[here].nonzero()[:, 0]
-            others[row, places[here][row]] = -torch.inf
+            shared[row, places[here][row]] = -torch.inf
             logits[:, -1] = own.logits[here]
             target = places.new_full((len(logits), 1), num_logits - 1)
         nats += (torch.logsumexp(logits, dim=1) - logits.gather(1, target)[:, 0]).sum()
@@ -118,9 +119,9 @@ def _summed(weight: Tensor, bias: Tensor, states: Tensor, places: Tensor, own: _
             probabilities.scatter_add_(1, target, torch.full_like(target, -1, dtype=states.dtype))
         else:
             own.surprise[here] = probabilities[:, -1] - 1
-        d_weight.addmm_(others.t(), states[here])
-        d_bias += others.sum(dim=0)
-        torch.mm(others, weight, out=d_states[here])
+        d_weight.addmm_(shared.t(), states[here])
+        d_bias += shared.sum(dim=0)
+        torch.mm(shared, weight, out=d_states[here])
     return _Sums(nats, d_states, d_weight, d_bias)
 
 
@@ -133,12 +134,12 @@ def _sampled(
     true = torch.linalg.vecdot(states, true_weight) + softmax.bias[targets]
     true = true - candidates.log_expected_of_all[targets]  # (targets,)
     places = torch.searchsorted(candidates.indices, targets).clamp(max=len(candidates.indices) - 1)
-    own = _Own(true, hides=candidates.indices[places] == targets, surprise=torch.empty_like(true))
+    own = _OwnLogits(true, hides=candidates.indices[places] == targets, surprise=torch.empty_like(true))
     sums = _summed(weight, bias, states, places, own)
-    sums.states.addcmul_(true_weight, own.surprise[:, None])
+    sums.d_states.addcmul_(true_weight, own.surprise[:, None])
     indices = torch.cat([candidates.indices, targets])
-    values = torch.cat([sums.weight, states * own.surprise[:, None]])
-    d_bias = torch.zeros_like(softmax.bias).index_add_(0, indices, torch.cat([sums.bias, own.surprise]))
+    values = torch.cat([sums.d_weight, states * own.surprise[:, None]])
+    d_bias = torch.zeros_like(softmax.bias).index_add_(0, indices, torch.cat([sums.d_bias, own.surprise]))
     if softmax.sparse:
         d_weight = torch.sparse_coo_tensor(indices[None], values, softmax.weight.shape, check_invariants=False)
     else:
@@ -150,18 +151,18 @@ def _adaptive(softmax: AdaptiveSoftmax, states: Tensor, targets: Tensor) -> tupl
     common = softmax.cutoffs[0]
     first = _summed(*softmax.head, states, softmax.head_targets(targets))
     nats = first.nats
-    weights, biases = [first.weight[:common]], [first.bias[:common]]
+    weights, biases = [first.d_weight[:common]], [first.d_bias[:common]]
     for types in softmax.clusters:
         rows = rows_within(targets, types)
         within = _summed(softmax.weight[types], softmax.bias[types], states[rows], targets[rows] - types.start)
         nats = nats + within.nats
-        first.states.index_add_(0, rows, within.states)
-        weights.append(within.weight)
-        biases.append(within.bias)
-    parameters = {
+        first.d_states.index_add_(0, rows, within.d_states)
+        weights.append(within.d_weight)
+        biases.append(within.d_bias)
+    d_parameters = {
         "weight": torch.cat(weights),
         "bias": torch.cat(biases),
-        "cluster_weight": first.weight[common:],
-        "cluster_bias": first.bias[common:],
+        "cluster_weight": first.d_weight[common:],
+        "cluster_bias": first.d_bias[common:],
     }
-    return dataclasses.replace(first, nats=nats), parameters
+    return dataclasses.replace(first, nats=nats), d_parameters

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lowtide.embeddings.base import Vectors
 from lowtide.errors import InputError
-from lowtide.model import AdaptiveSoftmax, BiLM, Softmax
+from lowtide.model import BiLM, Softmax
 from lowtide.model.cloze import ClozeHead
 from lowtide.model.lstm import ProjectedLSTM
 from lowtide.text.vocabulary import Vocabulary
@@ -61,20 +61,13 @@ def _looked_up(bilm: BiLM) -> Tensor:
 
 
 def _begin_at_unigrams(softmax: Softmax, vocabulary: Vocabulary) -> None:
-    """Begin as the unigram model: small weights, and the log of every frequency as bias.
+    """Begin as the unigram model.
 
     A departure from bilm-tf, where the bias begins at zero and the first thousands of steps go
     into learning which words are common.
     """
     counts = np.maximum(vocabulary.counts.astype(np.float64), 0.5)
-    with torch.no_grad():
-        softmax.weight.mul_(0.1)
-        bias = torch.from_numpy(np.log(counts / counts.sum()))
-        softmax.bias.copy_(bias - bias.mean())
-        if isinstance(softmax, AdaptiveSoftmax):
-            softmax.cluster_weight.mul_(0.1)
-            of_clusters = torch.stack([bias[types].logsumexp(dim=0) for types in softmax.clusters])
-            softmax.cluster_bias.copy_(of_clusters - bias.mean())
+    softmax.begin_at(torch.from_numpy(np.log(counts / counts.sum())))
 
 
 def _begin_at_vectors(drawn: Tensor, vectors: Vectors) -> None:

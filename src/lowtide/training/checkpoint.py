@@ -37,7 +37,7 @@ class Position:
     batch: int = 0
     """Of the chunk: the next one."""
     num_cut: int = 0
-    """Sentences that were longer than a row."""
+    """Sentences that were longer than a row; documents longer than a block, where the state is carried."""
     loss_sum: float = 0.0
     """Since the last line of the log, in nats a target."""
     loss_steps: int = 0

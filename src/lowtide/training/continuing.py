@@ -18,6 +18,7 @@ from torch import Tensor
 from lowtide.embeddings.loading import read
 from lowtide.errors import InputError
 from lowtide.model import AdaptiveSoftmax, BiLM, BiLMConfig, Softmax
+from lowtide.model.adaptive_softmax import part_of
 from lowtide.text.vocabulary import SPECIALS, UNKNOWN_INDEX, Vocabulary
 from lowtide.training.settings import TrainableTrunk
 from lowtide.weights.native import TABLE, read_tensors, save_tensors
@@ -106,7 +107,7 @@ def write_start(
             has_vector = places != UNKNOWN_INDEX
             has_vector[: len(known)] |= known
         if softmax is not None:
-            part = torch.bucketize(rows, torch.tensor(stored.config.cutoffs, dtype=rows.dtype), right=True)
+            part = part_of(rows, stored.config.cutoffs)
             tensors |= {"softmax.weight": softmax.weight[rows], "softmax.bias": softmax.bias[rows], _PART: part}
             if isinstance(softmax, AdaptiveSoftmax):
                 tensors |= {_CLUSTERS: softmax.cluster_weight, _CLUSTER_BIAS: softmax.cluster_bias}

@@ -33,7 +33,7 @@ class Learnt:
     """What came of one batch."""
 
     nats: float
-    """The mean of both directions, as sampled."""
+    """A target, the mean of both directions; of the sampled loss, where there is one."""
     carry: Carry
     """The states after the batch; they carry no gradient."""
 
@@ -119,9 +119,9 @@ def learn(
         leaf = states.detach().requires_grad_()
         seen = dropped(leaf, drops.outputs, generator, rows=rows if drops.is_locked else None)
         found = softmax_gradients(softmax, seen.detach(), targets, candidates)
-        d_seen = share * found.states
+        d_seen = share * found.d_states
         [d_states] = torch.autograd.grad(seen, [leaf], d_seen) if drops.outputs else [d_seen]
-        return _Predicted(found.nats, d_states, {name: share * value for name, value in found.parameters.items()})
+        return _Predicted(found.nats, d_states, {name: share * value for name, value in found.d_parameters.items()})
 
     def go(direction: int) -> tuple[_Read, _Predicted]:
         leaf = vectors.detach().requires_grad_()

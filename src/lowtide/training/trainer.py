@@ -126,7 +126,7 @@ class Trainer:
         """Learn from one batch.
 
         Returns:
-            The mean nats of both directions, as sampled.
+            Nats a target, the mean of both directions; of the sampled loss, where there is one.
 
         Raises:
             TrainingError: if the loss is no number any more, or memory is missing.
