@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lowtide import __version__, model_commands, task_commands
+from lowtide import __version__, answer_commands, model_commands, task_commands
 from lowtide.arguments import (
     AsJson,
     Calibrated,
@@ -284,7 +284,8 @@ def inspect(
 
 app.command(epilog="lowtide convert options.json my-model --weights weights.hdf5")(model_commands.convert)
 app.command(epilog="lowtide expand my-model my-word2vec larger-model --max-words 50000")(model_commands.expand)
-app.command(epilog="lowtide predict names novel.txt --out novel.conll")(task_commands.predict)
+app.command(epilog="lowtide predict names novel.txt --out novel.conll")(answer_commands.predict)
+evaluate.command("task", epilog="lowtide evaluate task names test.conll")(answer_commands.evaluate)
 
 
 @app.command(epilog="lowtide diff old.h5 new.h5")
