@@ -87,6 +87,25 @@ def test_a_loss_that_is_no_number_is_an_error() -> None:
         fit(problem, FitOptions())
 
 
+def test_memory_that_does_not_suffice_names_the_size_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> float:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(fitting, "_step", fail)
+    with pytest.raises(TrainingError, match=r"out of memory at 4 examples, the longest of 1 tokens: .* --batch-size"):
+        fit(Sums(), FitOptions(batch_size=4))
+
+
+def test_another_error_of_a_step_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> float:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(fitting, "_step", fail)
+    with pytest.raises(RuntimeError, match="mat1 and mat2") as caught:
+        fit(Sums(), FitOptions())
+    assert not isinstance(caught.value, TrainingError)
+
+
 @pytest.fixture
 def unchanged() -> Iterator[None]:
     """Nothing is drawn from PyTorch's own generator."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import lowtide
 import tiny
 from lowtide.embeddings import Elmo
 from lowtide.errors import ModelError
@@ -72,6 +73,23 @@ def test_a_task_under_way_is_not_opened_but_gone_on_with(
         ModelError, match=r"not learned to the end: go on with `lowtide train \.\.\. --out .* --resume`"
     ):
         load(tmp_path / "out")
+
+
+def test_whoever_opens_a_task_as_a_model_is_sent_to_where_tasks_are_opened(
+    seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (seeds, seeds / "seed-3"):
+        with pytest.raises(ModelError, match=r"holds a task, and no model: lowtide\.tasks\.load\('.*'\) opens it"):
+            lowtide.load(folder)
+
+    def stop(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "_step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        teach(write_conll(tmp_path / "t.conll"), tmp_path / "out")
+    with pytest.raises(ModelError, match=r"not learned to the end: go on with `lowtide train"):
+        lowtide.load(tmp_path / "out")
 
 
 @pytest.fixture

@@ -3,9 +3,16 @@ from __future__ import annotations
 import pytest
 
 from lowtide import task_commands
+from lowtide.embeddings import loading as embedding_loading
 from lowtide.errors import ConfigError
 from lowtide.tasks import loading
 from lowtide.tasks.options import KINDS, HeadOptions, LayerOptions
+from lowtide.training.folder import TASK
+
+
+def test_what_opens_models_knows_tasks_by_the_signs_that_tasks_have() -> None:
+    assert embedding_loading._TASKS == KINDS
+    assert (TASK.begun, TASK.ended) == (embedding_loading._TASK_BEGUN, embedding_loading._SEED_RESULTS)
 
 
 def test_every_kind_of_task_can_be_opened_and_taught() -> None:

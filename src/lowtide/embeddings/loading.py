@@ -28,6 +28,9 @@ KINDS: dict[str, Callable[[Path], StoredModel | TypeEmbedding]] = {
     "word2vec": Word2Vec.open,
 }
 """The ``kind`` of a model folder of ours, and what reads it."""
+_TASKS = ("tagger", "classifier", "matcher")
+_TASK_BEGUN, _SEED_RESULTS = "work/begun.json", "results.json"
+"""By these a folder tells that it holds a task, which `lowtide.tasks` knows, and this package does not."""
 
 
 def shipped_model(name: str) -> Path | None:
@@ -156,6 +159,10 @@ def _read(
 
 def _find_and_read(model: str, others: Mapping[str, Path | None]) -> StoredModel | TypeEmbedding:
     path, tokenizer = _find(model)
+    if path.is_dir():
+        refuse_unfinished_task(path)
+    if (path / _SEED_RESULTS).is_file() and any(path.glob("seed-*")):
+        raise _is_a_task(path)
     if path.is_dir() and _is_unfinished(path):
         raise ModelError(
             f"{model} holds a training that has not ended: go on with `lowtide pretrain ... --out {model} --resume`"
@@ -168,6 +175,8 @@ def _find_and_read(model: str, others: Mapping[str, Path | None]) -> StoredModel
     if format_.name != native.NAME or not source.path.is_dir():
         return format_.read(source, tokenizer)
     kind = read_config(source.path).get("kind")
+    if kind in _TASKS:
+        raise _is_a_task(source.path)
     if not isinstance(kind, str) or kind not in KINDS:
         raise ModelError(
             f"{source.path / CONFIG}: found kind {kind!r}.{nearest(str(kind), KINDS)} Known: {', '.join(KINDS)}"
@@ -196,6 +205,26 @@ def _find(model: str) -> tuple[Path, TokenizerConfig]:
     raise MissingPathError(
         f"{model} is not there, and no published model has this name.{nearest(model, published())} Expected a model, "
         f"as `lowtide pretrain TEXT --out {path.name}` makes; published ones are listed by `lowtide models`"
+    )
+
+
+def refuse_unfinished_task(folder: Path) -> None:
+    """Send whoever means a task that is not learned to the end to where it goes on.
+
+    Raises:
+        ModelError: if it is one.
+    """
+    if (folder / _TASK_BEGUN).is_file():
+        raise ModelError(
+            f"{folder} holds a task that is not learned to the end: go on with `lowtide train ... --out {folder} "
+            "--resume`"
+        )
+
+
+def _is_a_task(folder: Path) -> ModelError:
+    return ModelError(
+        f"{folder} holds a task, and no model: lowtide.tasks.load({str(folder)!r}) opens it, and `lowtide predict "
+        f"{folder} INPUT --out OUT` answers with it"
     )
 
 

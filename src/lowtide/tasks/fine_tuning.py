@@ -12,9 +12,16 @@ from typing import Any
 
 from torch import nn
 
+from lowtide.embeddings.base import Embedder
+from lowtide.embeddings.type_vectors import TypeEmbedding
 from lowtide.tasks.options import FineTuning
 
 _IN_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+
+
+def can_learn(embedding: Embedder) -> bool:
+    """Whether it has an encoder to train further; vectors of types are learned as a table."""
+    return hasattr(type(embedding), "encoder") and not isinstance(embedding, TypeEmbedding)
 
 
 def layer_parameters(encoder: nn.Module) -> list[list[nn.Parameter]]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from lowtide.errors import TrainingError
+from lowtide.errors import TrainingError, is_out_of_memory
 from lowtide.model import LayerMix
 from lowtide.progress import Progress, progress
 from lowtide.tasks.fit_checkpoint import FitCheckpoint, copied
@@ -98,7 +98,7 @@ def fit(problem: Problem, options: FitOptions, checkpoint: Path | None = None) -
     Raises:
         InputError: if the checkpoint is that of a fit with other options.
         ModelError: if it is damaged, or that of another task.
-        TrainingError: if the loss is no number any more.
+        TrainingError: if the loss is no number any more, or memory does not suffice.
     """
     optimizer = _optimizer(problem, options)
     history, best = History(), None
@@ -140,7 +140,15 @@ def _learn_epoch(
     losses: list[float] = []
     for number, batch in enumerate(batches(problem.lengths, options.batch_size, (options.seed, epoch))):
         _set_rate(optimizer, (epoch + number / num_batches) / options.epochs)
-        losses.append(_step(problem, optimizer, batch, options))
+        try:
+            losses.append(_step(problem, optimizer, batch, options))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"out of memory at {len(batch):,} examples, the longest of {max(problem.lengths[n] for n in batch):,} "
+                "tokens: take a smaller --batch-size, or cut long texts"
+            ) from None
         bar.advance(len(batch), note=f"loss {losses[-1]:.3f}  {_shown(problem.mixes())}")
         if (number + 1) * LOOKS_PER_EPOCH // num_batches > number * LOOKS_PER_EPOCH // num_batches:
             _look(history, problem, epoch + (number + 1) / num_batches, losses)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -121,3 +123,16 @@ class MatcherHead(Head):
         squares = (2 - 2 * cosines).clamp(min=1e-12)  # of the distances; a root has no gradient at 0
         apart = (self._margin - squares.sqrt()).clamp(min=0).square()
         return torch.where(answers > 0.5, squares, apart).mean()
+
+
+class Network(nn.Module):
+    """A head, and the encoders that learn with it."""
+
+    def __init__(self, head: Head, encoders: Sequence[nn.Module | None]) -> None:
+        super().__init__()
+        self.head = head
+        self.encoders = nn.ModuleDict({str(n): encoder for n, encoder in enumerate(encoders) if encoder is not None})
+
+    def encoder(self, number: int) -> nn.Module | None:
+        """That of an embedding, if it learns."""
+        return dict(self.encoders.items()).get(str(number))

@@ -12,6 +12,7 @@ from typing import Any
 from lowtide.config import from_json
 from lowtide.embeddings.base import Embedder
 from lowtide.embeddings.loading import load as load_embedding
+from lowtide.embeddings.loading import refuse_unfinished_task
 from lowtide.errors import ConfigError, InputError, LowtideError, MissingPathError, ModelError
 from lowtide.files import read_json
 from lowtide.tasks.classifier import Classifier
@@ -33,7 +34,7 @@ from lowtide.tasks.seeds import best_seed
 from lowtide.tasks.state_store import dtype_of
 from lowtide.tasks.tagger import Tagger
 from lowtide.tasks.task import Task
-from lowtide.training.folder import RESULTS, TASK, is_under_way
+from lowtide.training.folder import RESULTS
 from lowtide.weights.native import CONFIG, load_tensors
 
 log = logging.getLogger("lowtide")
@@ -106,11 +107,7 @@ def _find(folder: Path) -> Path:
     """The folder of a task, where one of several seeds may be meant."""
     if (folder / CONFIG).is_file():
         return folder
-    if is_under_way(folder, TASK):
-        raise ModelError(
-            f"{folder} holds a task that is not learned to the end: go on with `lowtide train ... --out {folder} "
-            "--resume`"
-        )
+    refuse_unfinished_task(folder)
     if not (folder / RESULTS).is_file():
         return folder
     return folder / SEED_FOLDER.format(best_seed(folder))

@@ -106,8 +106,7 @@ class Matcher(Task[LabelledPair, Answer]):
         store: str | Path | None = None,
     ) -> Self:
         """As `fit`, from files: TSV, CSV or JSON lines; see `lowtide.tasks.rows`."""
-        examples = self.read_examples(train, rows)
-        self.fit_examples(examples, None if valid is None else self.read_examples(valid, rows), options, store)
+        self._fit_files(train, valid, rows, options, store)
         return self
 
     def predict(self, pairs: Sequence[Pair]) -> list[Answer]:

@@ -35,7 +35,8 @@ from lowtide.tasks.state_store import dtype_of
 from lowtide.weights.native import CARD, CONFIG, save_tensors
 
 if TYPE_CHECKING:
-    from lowtide.tasks.task import Network, Task
+    from lowtide.tasks.heads import Network
+    from lowtide.tasks.task import Task
 
 FORMAT_VERSION = 1
 HEAD, LOG, PICTURE = "head.safetensors", "training.jsonl", "alphas.svg"

@@ -119,8 +119,7 @@ class Tagger(Task[TaggedSentence, Tags]):
         store: str | Path | None = None,
     ) -> Self:
         """As `fit`, from files: CoNLL columns, CoNLL-U (``.conllu``) or JSON lines (``.jsonl``); see `read_tagged`."""
-        examples = self.read_examples(train, columns)
-        self.fit_examples(examples, None if valid is None else self.read_examples(valid, columns), options, store)
+        self._fit_files(train, valid, columns, options, store)
         return self
 
     def predict(self, sentences: Texts | str) -> list[Tags]:

@@ -24,15 +24,16 @@ from lowtide.embeddings.type_vectors import TypeEmbedding
 from lowtide.errors import InputError
 from lowtide.model import LayerMix
 from lowtide.tasks.examples import LabelledPair, LabelledText, TaggedSentence
-from lowtide.tasks.fine_tuning import open_layers, tuned_groups
-from lowtide.tasks.fitting import Problem, fit, seeded
-from lowtide.tasks.heads import Head
+from lowtide.tasks.fine_tuning import can_learn
+from lowtide.tasks.fitting import fit, seeded
+from lowtide.tasks.heads import Head, Network
 from lowtide.tasks.history import History
 from lowtide.tasks.inputs import Inputs, make_sources
 from lowtide.tasks.options import FitOptions, HeadOptions, Kind, LayerOptions
 from lowtide.tasks.reports import Evaluation
 from lowtide.tasks.saving import save
 from lowtide.tasks.state_store import TOKENS_AT_ONCE
+from lowtide.tasks.task_problem import TaskProblem
 from lowtide.tasks.token_network import TokenNetwork, spelling_of
 from lowtide.text.batches import group_by_length
 from lowtide.text.tokenize import Sentence, Tokenizer
@@ -44,19 +45,6 @@ Probabilities = NDArray[np.float32]
 _MOST_WORST = 10
 _ASKED = [name for name in vars(Embedder) if not name.startswith("_")]
 """Of every embedding."""
-
-
-class Network(nn.Module):
-    """A head, and the encoders that learn with it."""
-
-    def __init__(self, head: Head, encoders: Sequence[nn.Module | None]) -> None:
-        super().__init__()
-        self.head = head
-        self.encoders = nn.ModuleDict({str(n): encoder for n, encoder in enumerate(encoders) if encoder is not None})
-
-    def encoder(self, number: int) -> nn.Module | None:
-        """That of an embedding, if it learns."""
-        return dict(self.encoders.items()).get(str(number))
 
 
 class Task(ABC, Generic[Example, Answer]):
@@ -167,6 +155,11 @@ class Task(ABC, Generic[Example, Answer]):
         """One, or two."""
         return 1
 
+    def lengths(self, sentences: Sequence[Sentence]) -> list[int]:
+        """Of every example the tokens of its longest text; ``sentences`` are those of one behind those of the other."""
+        each, lengths = self.texts_per_example, list(map(len, sentences))
+        return [max(lengths[first : first + each]) for first in range(0, len(lengths), each)]
+
     # -- what is there ---------------------------------------------------------------------------
 
     @property
@@ -274,18 +267,30 @@ class Task(ABC, Generic[Example, Answer]):
             self.build()
             if store is None:
                 store = files.enter_context(tempfile.TemporaryDirectory(prefix="lowtide-"))
-            problem = _TaskProblem(self, examples, valid, Path(store), files)
+            problem = TaskProblem(self, examples, valid, Path(store), files)
             self.history = fit(problem, self.fit_options, checkpoint)
             if valid:
                 answers = problem.answers()
                 self._settle(valid, answers)
                 self.scores["valid"] = self._judge(valid, answers)
 
+    def _fit_files(
+        self,
+        train: str | Path,
+        valid: str | Path | None,
+        how: Any,
+        options: FitOptions | None,
+        store: str | Path | None,
+    ) -> None:
+        """As `fit_examples`, from files that `read_examples` reads."""
+        examples = self.read_examples(train, how)
+        self.fit_examples(examples, None if valid is None else self.read_examples(valid, how), options, store)
+
     def build(self) -> None:
         """Make the network, with random weights, as options and labels want it; nobody outside the package needs it."""
         is_tuned = self.fit_options.fine_tuning is not None
         encoders: list[nn.Module | None] = [
-            copy.deepcopy(cast(Encodes, embedding).encoder()) if is_tuned and _can_learn(embedding) else None
+            copy.deepcopy(cast(Encodes, embedding).encoder()) if is_tuned and can_learn(embedding) else None
             for embedding in self.embeddings
         ]
         if is_tuned and not any(encoders) and not any(isinstance(e, TypeEmbedding) for e in self.embeddings):
@@ -305,9 +310,7 @@ class Task(ABC, Generic[Example, Answer]):
 
     def _find_all(self, inputs: Inputs, find: Callable[[Inputs, Sequence[int]], Iterable[Found]]) -> list[Found]:
         """What is found for all examples of some inputs, in their order."""
-        each = self.texts_per_example
-        lengths = list(map(len, inputs.sentences))
-        sizes = [max(lengths[n : n + each]) for n in range(0, len(lengths), each)]
+        sizes = self.lengths(inputs.sentences)
         found: dict[int, Found] = {}
         with torch.inference_mode():
             for numbers in group_by_length([max(1, size) for size in sizes], TOKENS_AT_ONCE):
@@ -395,75 +398,3 @@ class Task(ABC, Generic[Example, Answer]):
                 f"{len(unknown):,} such labels count as errors",
                 stacklevel=4,
             )
-
-
-def _can_learn(embedding: Embedder) -> bool:
-    return hasattr(type(embedding), "encoder") and not isinstance(embedding, TypeEmbedding)
-
-
-class _TaskProblem(Problem):
-    """The examples of a task, by number."""
-
-    def __init__(
-        self,
-        task: Task[Any, Any],
-        examples: Sequence[Any],
-        valid: Sequence[Any] | None,
-        store: Path,
-        files: ExitStack,
-    ) -> None:
-        self._task, self._valid = task, valid
-        self.network = task.network
-        sentences = [task.cut(text) for text in task._texts(examples)]
-        each = task.texts_per_example
-        for number, sentence in enumerate(sentences):
-            if not sentence:
-                raise InputError(f"{examples[number // each].place}: the sentence holds no token")
-        self._lengths = [max(map(len, sentences[n : n + each])) for n in range(0, len(sentences), each)]
-        self._inputs = task.inputs(sentences, store=store, files=files)
-        self._targets = task._targets(examples)
-        self._valid_inputs: Inputs | None = None
-        if valid:
-            sentences = [task.cut(text) for text in task._texts(valid)]
-            self._valid_inputs = task.inputs(sentences, store=store, files=files)
-
-    @property
-    def lengths(self) -> Sequence[int]:
-        return self._lengths
-
-    def loss(self, numbers: Sequence[int]) -> Tensor:
-        task = self._task
-        loss = task._loss(self._inputs, numbers, [self._targets[number] for number in numbers])
-        return loss + task.network.head.tokens.penalty()
-
-    def answers(self) -> list[Any]:
-        """To the validation examples."""
-        assert self._valid_inputs is not None
-        return self._task._answer_all(self._valid_inputs)
-
-    def measure(self) -> float | None:
-        if self._valid is None or self._valid_inputs is None:
-            return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # labels that are never answered: said once, at the end
-            answers = self.answers()
-            self._task._settle(self._valid, answers)
-            return self._task._judge(self._valid, answers).score
-
-    def mixes(self) -> dict[str, LayerMix]:
-        return self._task.mixes
-
-    def groups(self, options: FitOptions) -> list[dict[str, Any]]:
-        head = self._task.network.head
-        scalars = {id(mix.layer_scalars) for mix in self.mixes().values()}
-        groups = [{"params": [p for p in head.parameters() if id(p) not in scalars], "lr": options.learning_rate}]
-        if options.fine_tuning is not None:
-            for encoder in self._task.network.encoders.values():
-                groups += tuned_groups(encoder, options.fine_tuning)
-        return groups
-
-    def begin_epoch(self, epoch: int) -> None:
-        tuning = self._task.fit_options.fine_tuning
-        if tuning is not None:
-            for encoder in self._task.network.encoders.values():
-                open_layers(encoder, epoch, tuning)
