@@ -6,7 +6,7 @@
 
 Every preset trains on the same text with one thread and with all. The runs are taken in turn, some
 seconds each, with the limit measured anew in every round; what counts is the ratio within a round.
-The limit is the best float32 product of any installed library (`common.limit`), with as many threads
+The limit is the best product of any installed library in the dtype of the run (`common.limit`), with as many threads
 as the run had. Beside it other tools that train the same sizes, each in a process of its own, in turn with ours; a file
 of JSON names them: ``[{"name": "a tool 1.0", "command": ["python", "its_harness.py", "{text}", "{work}"]}]``, and the
 last line that a command prints is JSON with ``wps_median``.
@@ -100,7 +100,7 @@ class Run:
     def go_on(self) -> None:
         """Train for some seconds, and measure the limit before and after."""
         with self.settings.threads():
-            best = max(limit(seconds=0.2).values())
+            best = max(limit(self.settings.dtype, seconds=0.2).values())
             self._step()
             tokens, started = 0, time.perf_counter()
             while time.perf_counter() - started < SECONDS:
@@ -108,7 +108,7 @@ class Run:
                 tokens += batch.num_tokens
                 self.types += len(batch.batch.type_char_ids)
             rate = tokens / (time.perf_counter() - started)
-            best = statistics.mean([best, max(limit(seconds=0.2).values())])
+            best = statistics.mean([best, max(limit(self.settings.dtype, seconds=0.2).values())])
         self.tokens += tokens
         self.rates.append(rate)
         self.shares.append(self.flop * rate / (best * 1e9))
@@ -132,13 +132,13 @@ def runs_of(arguments: argparse.Namespace, work: Path) -> list[Run]:
         for inputs in arguments.inputs
     ]
     threads = arguments.threads or sorted({1, torch.get_num_threads()})
-    choices = itertools.product(
-        texts, arguments.presets, arguments.trunks, arguments.softmaxes, arguments.optimizers, threads
-    )
+    named = (arguments.presets, arguments.trunks, arguments.softmaxes, arguments.optimizers, arguments.dtypes, threads)
     runs = []
-    for text, preset, trunk, softmax, optimizer, number in choices:
+    for text, preset, trunk, softmax, optimizer, dtype, number in itertools.product(texts, *named):
         name = None if softmax == "auto" else softmax
-        options = TrainOptions(preset=preset, trunk=trunk, softmax=name, optimizer=optimizer, threads=number)
+        options = TrainOptions(
+            preset=preset, trunk=trunk, softmax=name, optimizer=optimizer, dtype=dtype, threads=number
+        )
         runs.append(Run(text, preset, options, work))
     return runs
 
@@ -154,6 +154,7 @@ def main() -> None:
     parser.add_argument("--trunks", nargs="+", default=["elmo"], choices=("elmo", "lstm"))
     parser.add_argument("--softmaxes", nargs="+", default=["auto"], choices=("auto", "full", "sampled", "adaptive"))
     parser.add_argument("--optimizers", nargs="+", default=["adamw"], choices=("adamw", "muon"))
+    parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=("float32", "bfloat16"))
     parser.add_argument("--peers", type=Path)
     arguments = parser.parse_args()
     all_threads = torch.get_num_threads()
@@ -174,6 +175,7 @@ def main() -> None:
                 run.settings.trunk,
                 run.settings.softmax,
                 run.settings.optimizer,
+                run.settings.dtype,
                 f"{run.num_parameters / 1e6:.1f} M",
                 run.settings.num_threads,
                 f"{run.types_per_token:.3f}",
@@ -191,15 +193,15 @@ def main() -> None:
     )
     limits = ", ".join(f"{name} {rate:.0f}" for name, rate in limit().items())
     header = [
-        *("preset", "inputs", "trunk", "softmax", "optimiser", "parameters", "threads", "types a token"),
+        *("preset", "inputs", "trunk", "softmax", "optimiser", "dtype", "parameters", "threads", "types a token"),
         *("MFLOP a token", "tokens a second", "measured / limit"),
     ]
     depth, width = LIMIT_SHAPE
     body = table(header, rows) + (
         f"\n\nMedian and range of {arguments.rounds} rounds of {SECONDS:.0f} s, taken in turn. "
         f"Vocabulary: {vocabulary:,} types. The limit is the best of ({'/'.join(map(str, LIMIT_ROWS))} x {depth}) "
-        f"times ({depth} x {width}) in float32, measured before and after every turn; "
-        f"at the end, with {all_threads} threads, in GFLOP/s: {limits}."
+        f"times ({depth} x {width}) in the dtype of the run, measured before and after every turn; "
+        f"at the end, in float32, with {all_threads} threads, in GFLOP/s: {limits}."
     )
     said = {name: value for name, value in vars(arguments).items() if name not in ("text", "peers") and value}
     words = [

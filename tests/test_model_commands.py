@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import signal
 import sys
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import lowtide
 import tiny
 from command import Command
+from lowtide import model_commands
 from lowtide.console import stopped
 from lowtide.training.trainer import Trainer
 from scenario import write_corpus
@@ -104,3 +107,14 @@ def test_a_model_is_converted_and_opened_in_its_new_format(
     told = json.loads(run(*pair).out)
     assert told["format"] == "published hdf5" and not told["has_softmax"]
     assert told["checksum"] == json.loads(run("inspect", saved_bytes.folder, "--json").out)["checksum"]
+
+
+def test_pretrain_has_the_defaults_and_the_options_of_python() -> None:
+    shell = inspect.signature(model_commands.pretrain).parameters
+    python = inspect.signature(lowtide.pretrain).parameters
+    names = {name: {"weight": "weights"}.get(name, name) for name in shell if name not in ("dry_run", "as_json", "ui")}
+    assert sorted(names.values()) == sorted(python)
+    auto = {"dropout": "auto", "softmax": "auto", "weight": None}  # None, None and () in Python
+    for name, other in names.items():
+        if name not in ("texts", "out"):
+            assert shell[name].default == auto.get(name, python[other].default), name

@@ -97,6 +97,10 @@ def pretrain(
         Literal["adamw", "muon"],
         typer.Option(help="Of the matrices of the LSTMs: muon takes more time a step, to need fewer."),
     ] = "adamw",
+    dtype: Annotated[
+        Literal["float32", "bfloat16"],
+        typer.Option(help="Of the operands of products: bfloat16, where the device multiplies it quicker."),
+    ] = "float32",
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the log for TensorBoard, too: OUT/tensorboard.")
     ] = False,
@@ -141,6 +145,7 @@ def pretrain(
         dropouts=dropouts_said(dropout),
         softmax=None if softmax == "auto" else softmax,
         optimizer=optimizer,
+        dtype=dtype,
     )
     if dry_run:
         told = forecast(texts, text_options, options)

@@ -13,6 +13,7 @@ from lowtide.embeddings.encoder import run_batch
 from lowtide.model import AdaptiveSoftmax, BiLM, Candidates, Carry, Dropouts, LogUniformSampler, Softmax
 from lowtide.model.char_cnn import SymbolEmbedding
 from lowtide.model.cloze import ClozeHead
+from lowtide.model.lstm import ProjectedLSTM
 from lowtide.model.recurrence import first_rows
 from lowtide.model.softmax_gradients import SoftmaxGradients, softmax_gradients
 from lowtide.text.batches import NO_TARGET, Batch, Targets, TrainingBatch, predict_neighbours
@@ -92,6 +93,44 @@ def test_gradients_are_those_of_the_loss_as_one_expression(output: str, threads:
     right = gradients(other_bilm, other_softmax)
     for name, gradient in gradients(bilm, softmax).items():
         assert torch.allclose(gradient, right[name], rtol=1e-4, atol=1e-6), name
+
+
+@pytest.mark.parametrize("output", ["full", "sampled", "adaptive"])
+@pytest.mark.parametrize("trunk", ["projected", "plain"])
+def test_rounded_products_leave_loss_and_gradients_nearly_what_they_are(output: str, trunk: str) -> None:
+    found: dict[torch.dtype | None, tuple[float, dict[str, Tensor]]] = {}
+    for dtype in (None, torch.bfloat16):
+        bilm, softmax = networks()
+        if trunk == "plain":
+            bilm = BiLM(tiny.lstm(cell_width=6, width=6, cell_clip=None, projection_clip=None)).train()
+            tiny.random_(bilm)
+        if output == "adaptive" or trunk == "plain":
+            width = bilm.config.lstm.state_width
+            softmax = AdaptiveSoftmax(TYPES, width, (3, 7)) if output == "adaptive" else Softmax(TYPES, width)
+            tiny.random_(softmax, seed=1)
+        for module in bilm.modules():
+            if isinstance(module, ProjectedLSTM):
+                module.training_dtype = dtype
+        sampler = LogUniformSampler(TYPES, 6)
+        candidates = sampler.candidates([1], device=CPU) if output == "sampled" else None
+        learnt = learn(Networks(bilm, softmax, dtype=dtype), batch_of(bilm), candidates=candidates, carry=None, seed=0)
+        found[dtype] = learnt.nats, gradients(bilm, softmax)
+    (nats, exact), (near_nats, near) = found[None], found[torch.bfloat16]
+    assert near_nats != nats and near_nats == pytest.approx(nats, rel=2e-2)
+    for name, gradient in exact.items():
+        assert near[name].dtype == torch.float32
+        assert (near[name] - gradient).norm() <= 0.1 * gradient.norm(), name
+
+
+def test_what_is_not_training_is_not_rounded() -> None:
+    bilm, _ = networks()
+    batch = batch_of(bilm)
+    exact = run_batch(bilm.eval(), batch.batch).forward_layers[-1]
+    for module in bilm.modules():
+        if isinstance(module, ProjectedLSTM):
+            module.training_dtype = torch.bfloat16
+    assert torch.equal(run_batch(bilm.eval(), batch.batch).forward_layers[-1], exact)
+    assert not torch.equal(run_batch(bilm.train(), batch.batch).forward_layers[-1], exact)
 
 
 def test_each_direction_goes_on_where_it_ended() -> None:

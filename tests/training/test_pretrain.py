@@ -468,6 +468,7 @@ _REGULARISED: dict[str, dict[str, Any]] = {
     "words, tied, with the cloze objective": {"inputs": "words", "objective": "lm+cloze", "dropout": EVERYTHING},
     "words, tied, an adaptive softmax": {"inputs": "words", "softmax": "adaptive", "dropout": EVERYTHING},
     "words, plain states, by Muon": {"inputs": "words", "trunk": "lstm", "optimizer": "muon", "dropout": EVERYTHING},
+    "rounded": {"inputs": "words", "dropout": EVERYTHING, "dtype": "bfloat16"},
     "documents, plain states, characters": {"documents": True, "trunk": "lstm", "dropout": EVERYTHING},
 }
 
@@ -498,6 +499,7 @@ def test_a_training_that_leaves_everything_out_resumes_to_the_same_bits(
     assert f"| dropout | {EVERYTHING} |" in card
     config = load_model(tmp_path / "whole").config
     assert config.training["optimizer"] == _REGULARISED[kind].get("optimizer", "adamw")
+    assert config.training["dtype"] == _REGULARISED[kind].get("dtype", "float32")
     assert config.training["dropouts"] == {**EVERYTHING.rates, "is_locked": True}
     assert config.bilm.dropout == 0
 
@@ -612,6 +614,7 @@ def test_a_model_of_words_is_trained_saved_and_opened(
         ({"softmax": "hierarchical"}, "unknown softmax 'hierarchical', expected full, sampled, adaptive"),
         ({"optimizer": "sgd"}, "unknown optimizer 'sgd', expected adamw or muon"),
         ({"lowercase": 2.0}, "share in lower case is 2.0"),
+        ({"dtype": "float16"}, "unknown dtype 'float16', expected float32 or bfloat16"),
         ({"preset": "smal"}, "unknown preset 'smal'. Did you mean 'small'"),
         ({"device": "cuda:77"}, "the device 'cuda:77' cannot be used here"),
         ({"inputs": "characters", "tied": True}, "nothing to tie the softmax to"),

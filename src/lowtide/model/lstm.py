@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lowtide.model.dropouts import Dropouts, dropped
 from lowtide.model.recurrence import LayerState, PackedSteps, RecurrentWeights, recur
+from lowtide.model.rounded import linear, rounded
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ class ProjectedLSTM(nn.Module):
         self.config = config
         self.goes_back_once = False
         """See `lowtide.model.recurrence.RecurrentWeights`."""
+        self.training_dtype: torch.dtype | None = None
+        """To which operands of products are rounded while training; None: to none."""
         gates = 4 * config.cell_width
         self.input_weight = nn.Parameter(torch.empty(gates, input_width))
         self.recurrent_weight = nn.Parameter(torch.empty(gates, config.state_width))
@@ -103,6 +105,7 @@ class ProjectedLSTM(nn.Module):
             self.projection_weight,
             self.config.cell_clip,
             self.config.projection_clip,
+            self._dtype,
             self.goes_back_once,
         )
         return recur(self._input_gates(inputs), steps, state, weights)
@@ -116,22 +119,27 @@ class ProjectedLSTM(nn.Module):
         """
         bias = self._whole_bias()
         recurrent = self.recurrent_weight if recurrent_weight is None else recurrent_weight
+        weights = (self.input_weight, recurrent, bias, torch.zeros_like(bias))
         outputs, hidden, cell = torch.lstm(
-            inputs,
+            rounded(inputs, self._dtype),
             torch.tensor(steps.rows_at),
-            [state.hidden[None], state.cell[None]],
-            [self.input_weight, recurrent, bias, torch.zeros_like(bias)],
+            [rounded(state.hidden[None], self._dtype), rounded(state.cell[None], self._dtype)],
+            [rounded(weight, self._dtype) for weight in weights],
             True,  # biases
             1,  # layer
             0.0,  # dropout
             self.training,
             False,  # not both directions
         )
-        return outputs, LayerState(hidden[0], cell[0])
+        return outputs.to(inputs.dtype), LayerState(hidden[0].to(inputs.dtype), cell[0].to(inputs.dtype))
 
     def _input_gates(self, inputs: Tensor) -> Tensor:
         """W x + b for all positions in one product."""
-        return functional.linear(inputs, self.input_weight, self._whole_bias())
+        return linear(inputs, self.input_weight, self._whole_bias(), self._dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype | None:
+        return self.training_dtype if self.training else None
 
     def _whole_bias(self) -> Tensor:
         """The bias with what is added to the forget gate."""

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from lowtide.model.rounded import addmm, mm, rounded
+
 
 @dataclass(frozen=True)
 class LayerState:
@@ -60,6 +62,8 @@ class RecurrentWeights:
     """(state width, cell width); None if the state is the cell's own output."""
     cell_clip: float | None
     projection_clip: float | None
+    dtype: torch.dtype | None = None
+    """To which operands of products are rounded; None: to none."""
     goes_back_once: bool = False
     """Whether gradients may be written over what they are computed from: less memory and less time, but there is no
     second way back through the same states (``retain_graph``): PyTorch refuses it."""
@@ -94,6 +98,7 @@ def recur(
         steps,
         weights.cell_clip,
         weights.projection_clip,
+        weights.dtype,
         torch.is_grad_enabled(),
         weights.goes_back_once,
     )
@@ -118,12 +123,13 @@ class _Recurrence(torch.autograd.Function):
         steps: PackedSteps,
         cell_clip: float | None,
         projection_clip: float | None,
+        dtype: torch.dtype | None,
         is_grad_enabled: bool,
         goes_back_once: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         width = c.shape[1]
-        recurrent_t = recurrent.t()
-        projection_t = None if projection is None else projection.t()
+        recurrent_t = rounded(recurrent, dtype).t()
+        projection_t = None if projection is None else rounded(projection, dtype).t()
         outputs = input_gates.new_empty(len(input_gates), h.shape[1])
         last_h, last_c = h.clone(), c.clone()
         first_c = c
@@ -141,7 +147,8 @@ class _Recurrence(torch.autograd.Function):
                 h, c = h[:n], c[:n]
             if keep is not None:
                 h, c = h * keep, c * keep
-            gates = input_gates[here].addmm_(h, recurrent_t)
+            gates = input_gates[here]
+            addmm(gates, h, recurrent_t, out=gates)
             if keeps_all:
                 before_h[here] = h
             candidate = gates[:, 2 * width : 3 * width]
@@ -157,14 +164,14 @@ class _Recurrence(torch.autograd.Function):
             if projection_t is None:
                 torch.mul(o, tanh, out=h)
             else:
-                torch.mm(o * tanh, projection_t, out=h)
+                mm(o * tanh, projection_t, out=h)
                 if projection_clip is not None:
                     h.clamp_(-projection_clip, projection_clip)
         last_h[: len(h)], last_c[: len(h)] = h, c
         if keeps_all:
             ctx.save_for_backward(outputs, input_gates, tanhs, cells, first_c, before_h, recurrent, projection)
             ctx.steps, ctx.cell_clip, ctx.projection_clip = steps, cell_clip, projection_clip
-            ctx.goes_back_once = goes_back_once
+            ctx.dtype, ctx.goes_back_once = dtype, goes_back_once
         return outputs, last_h, last_c
 
     @staticmethod
@@ -174,6 +181,8 @@ class _Recurrence(torch.autograd.Function):
         outputs, gates, tanhs, cells, first_c, before_h, recurrent, projection = ctx.saved_tensors
         if not ctx.goes_back_once:
             gates, tanhs = gates.clone(), tanhs.clone()
+        recurrent = rounded(recurrent, ctx.dtype)
+        projection = None if projection is None else rounded(projection, ctx.dtype)
         width = cells.shape[1]
         rows_at, keeps = ctx.steps.rows_at, ctx.steps.keeps
         d_states = torch.empty_like(outputs)  # gradient of h before its clip
@@ -195,7 +204,7 @@ class _Recurrence(torch.autograd.Function):
             if projection is not None:
                 if ctx.projection_clip is not None:
                     _clip_backward(dh, outputs[here], -ctx.projection_clip, ctx.projection_clip, grad_input=dh)
-                dm = torch.mm(dh, projection)
+                dm = mm(dh, projection)
             dc = _tanh_backward(dm * o, tanh).add_(dc)
             if ctx.cell_clip is not None:
                 _clip_backward(dc, c, -ctx.cell_clip, ctx.cell_clip, grad_input=dc)
@@ -206,12 +215,12 @@ class _Recurrence(torch.autograd.Function):
             torch.mul(df, _sigmoid_slope(f), out=f)
             _tanh_backward(dg, g, grad_input=g)
             torch.mul(do, _sigmoid_slope(o), out=o)
-            dh = torch.mm(gates[here], recurrent)
+            dh = mm(gates[here], recurrent)
             if keep is not None:
                 dh, dc = dh * keep, dc * keep
-        d_recurrent = torch.mm(gates.t(), before_h)
-        d_projection = None if projection is None else torch.mm(d_states.t(), tanhs)
-        return gates, dh, dc, d_recurrent, d_projection, None, None, None, None, None
+        d_recurrent = mm(gates.t(), rounded(before_h, ctx.dtype))
+        d_projection = None if projection is None else mm(d_states.t(), rounded(tanhs, ctx.dtype))
+        return gates, dh, dc, d_recurrent, d_projection, None, None, None, None, None, None
 
 
 def _sigmoid_slope(y: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lowtide.model.adaptive_softmax import AdaptiveSoftmax, rows_within
+from lowtide.model.rounded import addmm, mm, rounded
 from lowtide.model.softmax import Candidates, Softmax
 
 _CPU_BLOCK = 1 << 20
@@ -38,7 +39,11 @@ class SoftmaxGradients:
 
 @torch.no_grad()
 def softmax_gradients(
-    softmax: Softmax, states: Tensor, targets: Tensor, candidates: Candidates | None
+    softmax: Softmax,
+    states: Tensor,
+    targets: Tensor,
+    candidates: Candidates | None,
+    dtype: torch.dtype | None = None,
 ) -> SoftmaxGradients:
     """Predict, and see how far off that was.
 
@@ -47,13 +52,14 @@ def softmax_gradients(
         states: (targets, width), of one direction.
         targets: (targets,) vocabulary indices.
         candidates: of a sampled softmax; None: the full one, or an adaptive one.
+        dtype: to which operands of products are rounded; None: to none.
     """
     if candidates is not None:
-        sums, d_parameters = _sampled(softmax, states, targets, candidates)
+        sums, d_parameters = _sampled(softmax, states, targets, candidates, dtype)
     elif isinstance(softmax, AdaptiveSoftmax):
-        sums, d_parameters = _adaptive(softmax, states, targets)
+        sums, d_parameters = _adaptive(softmax, states, targets, dtype)
     else:
-        sums = _summed(softmax.rows, softmax.bias, states, targets)
+        sums = _summed(softmax.rows, softmax.bias, states, targets, dtype)
         d_parameters = {"weight": sums.d_weight, "bias": sums.d_bias}
     count = max(len(targets), 1)
     means = {name: gradient / count for name, gradient in d_parameters.items()}
@@ -85,7 +91,14 @@ class _OwnLogits:
     """(targets,) Written to: p - 1, the gradient of the logit."""
 
 
-def _summed(weight: Tensor, bias: Tensor, states: Tensor, places: Tensor, own: _OwnLogits | None = None) -> _Sums:
+def _summed(
+    weight: Tensor,
+    bias: Tensor,
+    states: Tensor,
+    places: Tensor,
+    dtype: torch.dtype | None,
+    own: _OwnLogits | None = None,
+) -> _Sums:
     """A block of logits after the other.
 
     Args:
@@ -93,8 +106,10 @@ def _summed(weight: Tensor, bias: Tensor, states: Tensor, places: Tensor, own: _
         bias: (types,).
         states: (targets, width).
         places: (targets,) which of the types is the target; with logits of their own, which one it would be.
+        dtype: of the operands of products; None: as they are.
         own: those logits.
     """
+    rounded_states, rounded_weight = rounded(states, dtype), rounded(weight, dtype)
     d_states = torch.empty_like(states)
     d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
     nats = states.new_zeros(())
@@ -105,7 +120,7 @@ def _summed(weight: Tensor, bias: Tensor, states: Tensor, places: Tensor, own: _
         here = slice(first, min(first + rows, len(places)))
         logits = block[: here.stop - first]
         shared = logits[:, : len(weight)]
-        torch.addmm(bias, states[here], weight.t(), out=shared)
+        addmm(bias, rounded_states[here], rounded_weight.t(), out=shared)
         if own is None:
             target = places[here, None]
         else:
@@ -119,14 +134,14 @@ def _summed(weight: Tensor, bias: Tensor, states: Tensor, places: Tensor, own: _
             probabilities.scatter_add_(1, target, torch.full_like(target, -1, dtype=states.dtype))
         else:
             own.surprise[here] = probabilities[:, -1] - 1
-        d_weight.addmm_(shared.t(), states[here])
+        addmm(d_weight, shared.t(), rounded_states[here], out=d_weight)
         d_bias += shared.sum(dim=0)
-        torch.mm(shared, weight, out=d_states[here])
+        mm(shared, rounded_weight, out=d_states[here])
     return _Sums(nats, d_states, d_weight, d_bias)
 
 
 def _sampled(
-    softmax: Softmax, states: Tensor, targets: Tensor, candidates: Candidates
+    softmax: Softmax, states: Tensor, targets: Tensor, candidates: Candidates, dtype: torch.dtype | None
 ) -> tuple[_Sums, dict[str, Tensor]]:
     weight = softmax.weight.index_select(0, candidates.indices)
     bias = softmax.bias[candidates.indices] - candidates.log_expected
@@ -135,7 +150,7 @@ def _sampled(
     true = true - candidates.log_expected_of_all[targets]  # (targets,)
     places = torch.searchsorted(candidates.indices, targets).clamp(max=len(candidates.indices) - 1)
     own = _OwnLogits(true, hides=candidates.indices[places] == targets, surprise=torch.empty_like(true))
-    sums = _summed(weight, bias, states, places, own)
+    sums = _summed(weight, bias, states, places, dtype, own)
     sums.d_states.addcmul_(true_weight, own.surprise[:, None])
     indices = torch.cat([candidates.indices, targets])
     values = torch.cat([sums.d_weight, states * own.surprise[:, None]])
@@ -147,14 +162,16 @@ def _sampled(
     return sums, {"weight": d_weight, "bias": d_bias}
 
 
-def _adaptive(softmax: AdaptiveSoftmax, states: Tensor, targets: Tensor) -> tuple[_Sums, dict[str, Tensor]]:
+def _adaptive(
+    softmax: AdaptiveSoftmax, states: Tensor, targets: Tensor, dtype: torch.dtype | None
+) -> tuple[_Sums, dict[str, Tensor]]:
     common = softmax.cutoffs[0]
-    first = _summed(*softmax.head, states, softmax.head_targets(targets))
+    first = _summed(*softmax.head, states, softmax.head_targets(targets), dtype)
     nats = first.nats
     weights, biases = [first.d_weight[:common]], [first.d_bias[:common]]
     for types in softmax.clusters:
         rows = rows_within(targets, types)
-        within = _summed(softmax.weight[types], softmax.bias[types], states[rows], targets[rows] - types.start)
+        within = _summed(softmax.weight[types], softmax.bias[types], states[rows], targets[rows] - types.start, dtype)
         nats = nats + within.nats
         first.d_states.index_add_(0, rows, within.d_states)
         weights.append(within.d_weight)

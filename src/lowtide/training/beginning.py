@@ -40,11 +40,13 @@ def begin(settings: Settings, text: TrainingText) -> Networks:
             begin_at(text.start.tensors, bilm, softmax)
         if text.vectors is not None:
             _begin_at_vectors(_looked_up(bilm), text.vectors)
-    networks = Networks(bilm, softmax, ClozeHead(state_width) if settings.objective == "lm+cloze" else None)
+    cloze = ClozeHead(state_width) if settings.objective == "lm+cloze" else None
+    networks = Networks(bilm, softmax, cloze, settings.product_dtype)
     tie(settings, networks)
     for module in bilm.modules():
         if isinstance(module, ProjectedLSTM):
             module.goes_back_once = True
+            module.training_dtype = settings.product_dtype
     return networks
 
 

@@ -46,6 +46,8 @@ class Networks:
     softmax: Softmax
     cloze: ClozeHead | None = None
     """Of the auxiliary objective, if there is one."""
+    dtype: torch.dtype | None = None
+    """To which operands of products are rounded; None: to none."""
 
     @property
     def by_name(self) -> dict[str, nn.Module]:
@@ -110,7 +112,9 @@ def learn(
     # one for each direction, and one for what they share
     generators = [torch.Generator(device).manual_seed(3 * seed + number) for number in range(3)]
     drops = bilm.dropouts if bilm.training else Dropouts()
-    all_vectors = bilm.token_network(torch.from_numpy(batch.batch.type_char_ids).to(device))
+    with torch.autocast(device.type, dtype=networks.dtype, enabled=networks.dtype is not None):
+        all_vectors = bilm.token_network(torch.from_numpy(batch.batch.type_char_ids).to(device))
+    all_vectors = all_vectors.to(softmax.weight.dtype)
     vectors = dropped_whole(all_vectors, drops.types, generators[2])
     # a GPU is kept busy by either of them alone
     both = partial(side_by_side, with_gradients=True) if device.type == "cpu" else _one_after_another
@@ -118,7 +122,7 @@ def learn(
     def predict(states: Tensor, targets: Tensor, rows: Tensor, generator: torch.Generator, share: float) -> _Predicted:
         leaf = states.detach().requires_grad_()
         seen = dropped(leaf, drops.outputs, generator, rows=rows if drops.is_locked else None)
-        found = softmax_gradients(softmax, seen.detach(), targets, candidates)
+        found = softmax_gradients(softmax, seen.detach(), targets, candidates, networks.dtype)
         d_seen = share * found.d_states
         [d_states] = torch.autograd.grad(seen, [leaf], d_seen) if drops.outputs else [d_seen]
         return _Predicted(found.nats, d_states, {name: share * value for name, value in found.d_parameters.items()})

@@ -22,7 +22,15 @@ from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forec
 from lowtide.training.ranks import ALONE, Ranks
 from lowtide.training.reading import TextOptions
 from lowtide.training.regularisation import dropouts_for
-from lowtide.training.settings import Objective, OptimizerName, Settings, SoftmaxName, TrainableTrunk, versions
+from lowtide.training.settings import (
+    Objective,
+    OptimizerName,
+    Settings,
+    SoftmaxName,
+    TrainableTrunk,
+    TrainingDtype,
+    versions,
+)
 from lowtide.training.trainer import Trainer
 from lowtide.training.training_text import TrainingText
 
@@ -62,6 +70,8 @@ class TrainOptions:
     with."""
     optimizer: OptimizerName = "adamw"
     """Of the matrices of the LSTMs; AdamW for the rest."""
+    dtype: TrainingDtype = "float32"
+    """Of the operands of products."""
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -77,6 +87,8 @@ class TrainOptions:
             raise InputError(f"unknown objective {self.objective!r}, expected {' or '.join(get_args(Objective))}")
         if self.optimizer not in get_args(OptimizerName):
             raise InputError(f"unknown optimizer {self.optimizer!r}, expected {' or '.join(get_args(OptimizerName))}")
+        if self.dtype not in get_args(TrainingDtype):
+            raise InputError(f"unknown dtype {self.dtype!r}, expected {' or '.join(get_args(TrainingDtype))}")
         if self.softmax is not None and self.softmax not in get_args(SoftmaxName):
             raise InputError(f"unknown softmax {self.softmax!r}, expected {', '.join(get_args(SoftmaxName))}")
         if self.trunk is not None and self.trunk not in get_args(TrainableTrunk):
@@ -186,6 +198,7 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         said_of_text=text.said,
         objective=options.objective,
         optimizer=options.optimizer,
+        dtype=options.dtype,
         is_tied=is_tied if options.tied is None else options.tied,
     )
     return _with_dropouts(settings, text, options)

@@ -24,7 +24,7 @@ from lowtide.training.planning import TrainOptions, plan, refuse_together
 from lowtide.training.ranks import Ranks, opened
 from lowtide.training.reading import Inputs, TextOptions, read_text
 from lowtide.training.resuming import asked_for, begun, remember
-from lowtide.training.settings import Objective, OptimizerName, SoftmaxName, TrainableTrunk
+from lowtide.training.settings import Objective, OptimizerName, SoftmaxName, TrainableTrunk, TrainingDtype
 from lowtide.training.trainer import Trainer
 from lowtide.training.training_text import TrainingText, open_text
 from lowtide.training.watching import tensorboard as write_tensorboard
@@ -64,6 +64,7 @@ def pretrain(
     dropout: float | Dropouts | None = None,
     softmax: SoftmaxName | None = None,
     optimizer: OptimizerName = "adamw",
+    dtype: TrainingDtype = "float32",
     tensorboard: bool = False,
     resume: bool = False,
 ) -> Elmo:
@@ -115,6 +116,8 @@ def pretrain(
         softmax: ``full``; ``sampled``, which learns to tell a type from some that are drawn; ``adaptive``, which
             predicts rare types in two steps; None: sampled where the vocabulary is large, else full.
         optimizer: ``muon`` takes more time a step and fewer steps: for the matrices of the LSTMs; AdamW for the rest.
+        dtype: ``bfloat16`` rounds the operands of products to 16 bits, for GPUs and processors that multiply these
+            quicker; weights, states and sums stay float32, and so is what is looked at: the perplexity, the model.
         tensorboard: whether to write what the log says for TensorBoard, too, in ``out/tensorboard``.
         resume: go on with the training in ``out``, under the settings it began with.
 
@@ -155,6 +158,7 @@ def pretrain(
         dropouts=Dropouts.plain(dropout) if isinstance(dropout, (int, float)) else dropout,
         softmax=softmax,
         optimizer=optimizer,
+        dtype=dtype,
     )
     return run(as_inputs(texts), Path(out), text_options, options, resume=resume)
 

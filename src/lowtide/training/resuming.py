@@ -94,6 +94,7 @@ def _warn_of_unused(
         "trunk": settings.trunk,
         "optimizer": settings.optimizer,
         "softmax": settings.softmax,
+        "dtype": settings.dtype,
         "objective": settings.objective,
         "tied": str(settings.is_tied),
         "dropout": str(settings.dropouts_in_use),

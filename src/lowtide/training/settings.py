@@ -21,6 +21,7 @@ from lowtide.model import BiLMConfig, Dropouts
 Objective = Literal["lm", "lm+cloze"]
 TrainableTrunk = Literal["elmo", "lstm"]
 OptimizerName = Literal["adamw", "muon"]
+TrainingDtype = Literal["float32", "bfloat16"]
 SoftmaxName = Literal["full", "sampled", "adaptive"]
 
 
@@ -84,7 +85,8 @@ class Settings:
     """``muon``: for the matrices of the LSTMs, see `lowtide.training.muon`; AdamW for the rest."""
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
-    dtype: str = "float32"
+    dtype: TrainingDtype = "float32"
+    """Of the operands of products; weights, states and sums are float32."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with.
@@ -108,6 +110,11 @@ class Settings:
         rate = dropouts.plain_rate
         bilm = dataclasses.replace(self.bilm, dropout=rate or 0.0)
         return dataclasses.replace(self, bilm=bilm, dropouts=dropouts if rate is None else None)
+
+    @property
+    def product_dtype(self) -> torch.dtype | None:
+        """To which operands of products are rounded; None: to none."""
+        return torch.bfloat16 if self.dtype == "bfloat16" else None
 
     @property
     def softmax(self) -> SoftmaxName:
