@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lowtide.amounts import format_seconds
 from lowtide.tasks.history import MixState
+from lowtide.tasks.options import ClassifierOptions, FineTuning, LayerOptions, MatcherOptions, TaggerOptions
 
 if TYPE_CHECKING:
     from lowtide.tasks.task import Task
@@ -35,11 +36,13 @@ def write_card(task: Task[Any, Any], name: str, *, has_picture: bool) -> str:
         ("examples", f"{task.num_train:,}"),
         ("labels", _labels(task.labels)),
         ("embeddings", f"{embeddings}; {way}"),
-        ("layers", f"{head.layers.choice}, layer norm {head.layers.layer_norm}, lambda {head.layers.penalty:g}"),
+        ("layers", _layers(head.layers)),
         ("reader", reader),
         ("characters", f"{head.char_filters} filters" if head.char_filters else "none"),
         ("dropout", f"{head.dropout:g}"),
+        *_of_kind(task),
         ("fit", f"Adam {fitted.learning_rate:g}, batches of {fitted.batch_size}, seed {fitted.seed}{kept}"),
+        *([("fine-tuning", _tuning(fitted.fine_tuning))] if fitted.fine_tuning is not None else []),
         ("time", format_seconds(history.seconds)),
     ]
     parts = [
@@ -59,6 +62,32 @@ def write_card(task: Task[Any, Any], name: str, *, has_picture: bool) -> str:
     if has_picture:
         parts.append("![What every layer was worth, over time](alphas.svg)\n")
     return "\n".join(parts)
+
+
+def _layers(options: LayerOptions) -> str:
+    where = "at the input and at the output" if options.at_output else "at the input"
+    return f"{options.choice}, layer norm {options.layer_norm}, lambda {options.penalty:g}, {where}"
+
+
+def _of_kind(task: Task[Any, Any]) -> list[tuple[str, str]]:
+    """What one kind of task decides, and others do not know."""
+    head, settings = task.head_options, task.settings()
+    if isinstance(head, TaggerOptions):
+        return [("tags", f"spans in {settings['scheme']}" if settings["scheme"] else "no spans")]
+    if isinstance(head, ClassifierOptions):
+        return [("pool", head.pool)]
+    assert isinstance(head, MatcherOptions)
+    objective: str = head.objective
+    if objective == "cosine":
+        objective += f", scores {settings['lowest']:g} to {settings['highest']:g}"
+    if objective == "contrastive":
+        objective += f", margin {head.margin:g}, `{head.same_label}` above a cosine of {settings['threshold']:.3f}"
+    return [("pool", head.pool), ("objective", objective)]
+
+
+def _tuning(tuning: FineTuning) -> str:
+    order = "one layer more in each epoch" if tuning.is_gradual else "all layers at once"
+    return f"the top layer at {tuning.learning_rate:g}, every lower one {tuning.decay:g} times slower, {order}"
 
 
 def _mixes(task: Task[Any, Any]) -> str:
