@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import datetime
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -62,6 +64,23 @@ def seconds_of(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+def command_line(start: str, parser: argparse.ArgumentParser, arguments: argparse.Namespace, hidden: str) -> str:
+    """The command of a benchmark, for its result: what was said and is not the default.
+
+    Args:
+        start: its beginning, which names what is hidden: ``tasks.py --data DATA``.
+        parser: of the arguments.
+        arguments: as they were read.
+        hidden: names of arguments, between spaces, that are paths of this machine.
+    """
+    words = [start]
+    for name, value in vars(arguments).items():
+        if name not in hidden.split() and value != parser.get_default(name):
+            given = [] if value is True else value if isinstance(value, list) else [value]
+            words += [f"--{name.replace('_', '-')}", *(shlex.quote(str(word)) for word in given)]
+    return " ".join(words)
 
 
 def limit(dtype: Dtype = "float32", *, seconds: float = 0.3) -> dict[str, float]:

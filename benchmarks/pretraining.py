@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import LIMIT_ROWS, LIMIT_SHAPE, limit, lstm_flop, spread, table, type_flop, write_result
+from common import LIMIT_ROWS, LIMIT_SHAPE, command_line, limit, lstm_flop, spread, table, type_flop, write_result
 
 from lowtide.model import BiLM
 from lowtide.text.batches import TrainingBatch
@@ -203,11 +203,7 @@ def main() -> None:
         f"times ({depth} x {width}) in the dtype of the run, measured before and after every turn; "
         f"at the end, in float32, with {all_threads} threads, in GFLOP/s: {limits}."
     )
-    said = {name: value for name, value in vars(arguments).items() if name not in ("text", "peers") and value}
-    words = [
-        f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in said.items()
-    ]
-    command = f"pretraining.py TEXT {' '.join(words)}"
+    command = command_line("pretraining.py TEXT", parser, arguments, "text peers")
     if peers:
         command, body = f"{command} --peers PEERS", f"{body}\n\n{body_of_peers}"
     write_result("pretraining", command, body)

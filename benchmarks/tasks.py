@@ -11,12 +11,12 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import table, write_result
+from common import command_line, table, write_result
 
 from lowtide.config import to_json
 from lowtide.embeddings.base import Embedder
@@ -80,6 +80,8 @@ BESIDE = "word2vec and learned"
 """Both put together: the paper's own arrangement (section 3.2), in which word vectors stay and ELMo is added."""
 FINE = "learned, fine-tuned"
 LABEL_EFFICIENCY = ("word2vec", "learned", BESIDE)
+GAINS = (("learned", "word2vec"), (BESIDE, "word2vec"), ("learned", "top"), ("learned", "layer 0"))
+OF_LAYERS = ("word2vec", "layer 0", "top", "average", "learned")
 COLUMNS = ("one-hot", "word2vec", "layer 0", "top", "average", "learned", BESIDE, FINE)
 
 
@@ -163,13 +165,14 @@ def compute(
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()
     chosen = train if share == 1 else [train[number] for number in sorted(order[:count])]
     embeddings, layers = enters(column, models)
-    options = FitOptions(seed=seed, epochs=arguments.epochs)
-    if column == FINE:
-        options = replace(options, fine_tuning=FineTuning())
+    options = options_of(column, seed, arguments)
     started = time.monotonic()
     task = make(of, embeddings, layers)
     task.fit(*split(of, chosen), valid=split(of, valid), options=options, store=arguments.work / "states")
+    learned = time.monotonic()
     judged = task.evaluate(*split(of, test))
+    ended = time.monotonic()
+    num_tokens = sum(len(task.cut(text)) for text in task._texts(test))
     mixes = {name: MixState.of(mix) for name, mix in task.mixes.items()}
     return {
         "metric": judged.metric,
@@ -180,19 +183,38 @@ def compute(
         "num_train": len(chosen),
         "checksums": [embedding.checksum for embedding in embeddings],
         "fit": to_json(options),
-        "seconds": round(time.monotonic() - started),
+        "head": to_json(task.head_options),
+        "threads": torch.get_num_threads(),
+        "seconds": round(learned - started),
+        "tokens_per_second": round(num_tokens / (ended - learned)),
     }
+
+
+def options_of(column: str, seed: int, arguments: argparse.Namespace) -> FitOptions:
+    """How a cell is learned."""
+    return FitOptions(seed=seed, epochs=arguments.epochs, fine_tuning=FineTuning() if column == FINE else None)
+
+
+def is_kept(cell: dict[str, Any], options: FitOptions) -> bool:
+    """Whether a cell that lies there was learned in this way; one that was not is computed again."""
+    return bool(cell["fit"] == to_json(options))
+
+
+def _spread(scores: Sequence[float]) -> str:
+    if not scores:
+        return ""
+    found = Spread(tuple(scores))
+    return f"{found.mean:.2f} ± {found.deviation:.2f}" if len(scores) > 1 else f"{found.mean:.2f}"
 
 
 def report(done: dict[tuple[str, str, float, int], dict[str, Any]]) -> str:
     """The tables of all cells that are there."""
 
+    def scores(name: str, column: str, share: float = 1.0) -> list[float]:
+        return [100 * cell["test"] for (n, c, s, _), cell in sorted(done.items()) if (n, c, s) == (name, column, share)]
+
     def spread(name: str, column: str, share: float = 1.0) -> str:
-        here = [cell["test"] for (n, c, s, _), cell in sorted(done.items()) if (n, c, s) == (name, column, share)]
-        of_all = Spread(tuple(100 * score for score in here)) if here else None
-        if of_all is None:
-            return ""
-        return f"{of_all.mean:.2f} ± {of_all.deviation:.2f}" if len(here) > 1 else f"{of_all.mean:.2f}"
+        return _spread(scores(name, column, share))
 
     names = [of.name for of in DATA_SETS if any(key[0] == of.name for key in done)]
     metric = {key[0]: cell["metric"] for key, cell in done.items()}
@@ -202,6 +224,30 @@ def report(done: dict[tuple[str, str, float, int], dict[str, Any]]) -> str:
             [[name, metric[name], *(spread(name, column) for column in COLUMNS)] for name in names],
         )
     ]
+    gains = [
+        (name, column, [a - b for a, b in zip(scores(name, column), scores(name, than), strict=False)], than)
+        for name in names
+        for column, than in GAINS
+    ]
+    blocks.append(
+        table(
+            ["seed by seed, x 100", "what", "gain"],
+            [[name, f"{column} - {than}", _spread(gain)] for name, column, gain, than in gains if gain],
+        )
+    )
+    whole = [name for name in names if all(scores(name, column) for column in OF_LAYERS)]
+    if whole:
+        means = [Spread(tuple(Spread(tuple(scores(name, c))).mean for name in whole)).mean for c in OF_LAYERS]
+        blocks.append(
+            table([f"mean of {len(whole)} data sets", *OF_LAYERS], [["", *(f"{mean:.2f}" for mean in means)]])
+        )
+    times = [
+        [name, column, cell["threads"], f"{cell['seconds'] / 60:.1f}", f"{cell['tokens_per_second']:,}"]
+        for (name, column, share, seed), cell in sorted(done.items())
+        if share == 1 and seed == 0 and "threads" in cell
+    ]
+    if times:
+        blocks.append(table(["seed 0", "what enters", "threads", "minutes", "test tokens answered a second"], times))
     weights = []
     for name in names:
         mixes = [cell["mixes"] for key, cell in done.items() if key[:3] == (name, "learned", 1.0)]
@@ -253,14 +299,16 @@ def main() -> None:
         which = "+".join(embedding.checksum[:8] for embedding in enters(column, models[of.language])[0])
         name = f"{of.name}-{column}-{share:g}-{seed}-{which}".replace(",", "").replace(" ", "_")
         path = arguments.work / "cells" / f"{name}.json"
-        if not path.is_file():
+        lying = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if lying is None or not is_kept(lying, options_of(column, seed, arguments)):
             cell = compute(of, column, share, seed, models[of.language], arguments)
             if cell is None:
                 continue
             write_json(path, cell)
             print(f"{name}: {cell['metric']} {cell['test']:.4f} in {cell['seconds']} s", flush=True)
         done[of.name, column, share, seed] = json.loads(path.read_text(encoding="utf-8"))
-    command = "tasks.py --data DATA --work WORK --en ELMO WORD2VEC --zh ELMO WORD2VEC"
+    start = " ".join(["tasks.py --data DATA --work WORK", *(f"--{language} ELMO WORD2VEC" for language in models)])
+    command = command_line(start, parser, arguments, "data work en zh")
     write_result("tasks", command, report(done))
 
 

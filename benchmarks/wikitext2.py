@@ -17,7 +17,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from common import table, write_result
+from common import command_line, table, write_result
 from quality import SPLITS, sentences
 
 import lowtide
@@ -144,9 +144,8 @@ def main() -> None:
         f"({settings['budget_tokens'] / 1e6:.2f} M tokens), the looks at the validation text. Word level, `<unk>` as "
         "the corpus has it, one boundary a line, full likelihood."
     )
-    shown = {name: value for name, value in vars(arguments).items() if name not in ("folder", "out", "test", "minutes")}
-    choices = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in shown.items() if value is not None)
-    write_result("wikitext2", f"wikitext2.py FOLDER --out RUNS {choices} --test", f"{body}\n\n{about}")
+    command = command_line("wikitext2.py FOLDER --out RUNS", parser, arguments, "folder out")
+    write_result("wikitext2", command, f"{body}\n\n{about}")
 
 
 if __name__ == "__main__":
