@@ -6,6 +6,7 @@ the only difference between learning on a store, predicting, and fine-tuning.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -18,9 +19,13 @@ from torch import Tensor, nn
 
 from lowtide.embeddings.base import Embedder
 from lowtide.embeddings.type_vectors import TypeEmbedding
+from lowtide.errors import InputError
 from lowtide.tasks.state_store import States16, StateStore, compute_states
 from lowtide.text.characters import ByteSpelling
 from lowtide.text.tokenize import Sentence
+
+_ASKED = [name for name in vars(Embedder) if not name.startswith("_")]
+"""Of every embedding."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,25 @@ class Batch:
     """(types, chars): every type of the batch, spelled once; None if nobody reads letters."""
     type_index: Tensor | None = None
     """(tokens,): which type each is."""
+
+
+def as_embeddings(embeddings: Embedder | Sequence[Embedder]) -> list[Embedder]:
+    """One embedding is a list of one.
+
+    Raises:
+        InputError: if there is none, or something has not all that is asked of one.
+    """
+    found = list(embeddings) if isinstance(embeddings, Sequence) else [embeddings]
+    for embedding in found:
+        # looked for without asking: a checksum takes its time
+        if isinstance(embedding, type) or any(inspect.getattr_static(embedding, n, None) is None for n in _ASKED):
+            raise InputError(
+                f"found {type(embedding).__name__}, expected an embedding: lowtide.load(...) opens one, unless "
+                "stateful=True"
+            )
+    if not found:
+        raise InputError("found no embedding, expected one at least")
+    return found
 
 
 class Source(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import tempfile
 import warnings
 from abc import ABC, abstractmethod
@@ -28,7 +27,7 @@ from lowtide.tasks.fine_tuning import can_learn
 from lowtide.tasks.fitting import fit, seeded
 from lowtide.tasks.heads import Head, Network
 from lowtide.tasks.history import History
-from lowtide.tasks.inputs import Inputs, make_sources
+from lowtide.tasks.inputs import Inputs, as_embeddings, make_sources
 from lowtide.tasks.options import FitOptions, HeadOptions, Kind, LayerOptions
 from lowtide.tasks.reports import Evaluation
 from lowtide.tasks.saving import save
@@ -43,8 +42,6 @@ Answer = TypeVar("Answer")
 Found = TypeVar("Found")
 Probabilities = NDArray[np.float32]
 _MOST_WORST = 10
-_ASKED = [name for name in vars(Embedder) if not name.startswith("_")]
-"""Of every embedding."""
 
 
 class Task(ABC, Generic[Example, Answer]):
@@ -61,17 +58,7 @@ class Task(ABC, Generic[Example, Answer]):
     def __init__(
         self, embeddings: Embedder | Sequence[Embedder], options: HeadOptions, *, device: str = "auto"
     ) -> None:
-        found = list(embeddings) if isinstance(embeddings, Sequence) else [embeddings]
-        for embedding in found:
-            # looked for without asking: a checksum takes its time
-            if isinstance(embedding, type) or any(inspect.getattr_static(embedding, n, None) is None for n in _ASKED):
-                raise InputError(
-                    f"found {type(embedding).__name__}, expected an embedding: lowtide.load(...) opens one, unless "
-                    "stateful=True"
-                )
-        if not found:
-            raise InputError("found no embedding, expected one at least")
-        self.embeddings: list[Embedder] = found
+        self.embeddings = as_embeddings(embeddings)
         self.head_options = options
         self.device = pick_device(device)
         self.labels: list[str] = []
