@@ -13,6 +13,7 @@ import published
 import tiny
 from lowtide.embeddings.loading import read
 from lowtide.errors import InputError, ModelError
+from lowtide.evaluation.inspection import inspect
 from lowtide.model import AdaptiveSoftmax, BiLM, Softmax
 from lowtide.text.batches import TrainingBatch
 from lowtide.text.vocabulary import Vocabulary
@@ -198,6 +199,7 @@ def test_an_adaptive_softmax_goes_on_as_one_and_where_it_was(tmp_path: Path, min
     for direction in ("valid_forward", "valid_backward"):
         assert _looks(second)[0][direction] == pytest.approx(ended[direction], rel=1e-5)
     assert "adaptive softmax" in (second / "README.md").read_text(encoding="utf-8")
+    assert any("with an adaptive softmax" in line for line in inspect(lowtide.load(second)).lines())
 
 
 def test_what_another_text_has_left_behind_is_not_read(tmp_path: Path, mini_preset: None) -> None:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from lowtide.embeddings.encoder import Encoder, measuring, run_batch
+from lowtide.embeddings.engine import MAX_POSITIONS
+from lowtide.embeddings.engine_sizes import sizes_of
 from lowtide.embeddings.inputs import Texts, as_sentences
 from lowtide.errors import InputError
 from lowtide.model import Softmax
@@ -27,7 +29,6 @@ from lowtide.text.batches import (
 from lowtide.text.tokenize import Sentence, Tokenizer
 from lowtide.text.vocabulary import END_INDEX, START_INDEX, UNKNOWN_INDEX, Vocabulary
 
-MAX_POSITIONS = 4096
 MAX_LOGITS = 1 << 22
 """Logits in memory at once: 16 MiB."""
 
@@ -168,7 +169,8 @@ class LanguageModel:
         """Targets of both directions, and the states that predict them, batch by batch."""
         device = self._softmax.weight.device
         with measuring(self._encoder):
-            for group in group_by_length([num_positions(document) for document in documents], MAX_POSITIONS):
+            sizes = sizes_of(self._encoder.bilm, max_positions=MAX_POSITIONS, window_positions=MAX_POSITIONS)
+            for group in group_by_length([num_positions(document) for document in documents], sizes.max_positions):
                 batch, types = batch_of_documents([documents[n] for n in group], self._encoder.spelling)
                 targets = predict_neighbours(batch, self._vocabulary.indices(types))
                 forward = torch.from_numpy(targets.forward).to(device)

@@ -90,7 +90,9 @@ class Inspection:
         if self.vocabulary_size is None:
             return say("vocabulary  none, and no softmax: it cannot guess")
         told = (
-            "vocabulary  {types:,} types, with a softmax"
+            "vocabulary  {types:,} types, with an adaptive softmax"
+            if self.has_softmax and self.config["cutoffs"]
+            else "vocabulary  {types:,} types, with a softmax"
             if self.has_softmax
             else "vocabulary  {types:,} types, without a softmax"
         )

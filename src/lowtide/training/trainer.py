@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor
@@ -44,16 +45,19 @@ from lowtide.training.ranks import ALONE, Ranks
 from lowtide.training.settings import Settings
 from lowtide.training.together import carry_of_all, carry_of_own, learn_together
 from lowtide.training.training_text import TrainingText
-from lowtide.weights.native import load_tensors, save_tensors
+from lowtide.weights.native import TABLE, load_tensors, save_tensors
 from lowtide.weights.stored import spelling_for
 
 log = logging.getLogger("lowtide")
 
 LOGS_PER_VALIDATION = 5
+"""Lines of the log that tell the loss, for each that tells the held-out perplexity."""
 CHECKPOINT_SECONDS = 60.0
+"""Between two checkpoints, at least."""
 CHECKPOINT_SHARE = 0.05
 """At most this much of the time goes into writing checkpoints."""
-_TIED_TO = ("softmax.weight", "bilm.token_network.embedding.weight")
+_BEST_MODEL, _BEST_SOFTMAX = "best-model.safetensors", "best-softmax.safetensors"
+_TIED_TO = ("softmax.weight", f"bilm.{TABLE}")
 """The two names of one tensor."""
 
 
@@ -88,17 +92,7 @@ class Trainer:
         spelling = spelling_for(
             self.vocabulary, settings.bilm.char_cnn, more=text.more_words, folds_case=text.folds_case
         )
-        kind: type[TrainingBatches] = SentenceBatches if settings.trunk == "lstm" else PackedBatches
-        if settings.documents:
-            kind = DocumentBatches
-        self._batches = kind(
-            text.prepared,
-            row_length=spelling.row_length,
-            row_tokens=settings.row_tokens,
-            rows=settings.rows,
-            seed=settings.seed,
-            weights=text.weights,
-        )
+        self._batches = _batches_of(settings, text, row_length=spelling.row_length)
         self._networks = begin(settings, text)
         self.bilm, self.softmax = self._networks.bilm, self._networks.softmax
         for network in self._networks.by_name.values():
@@ -201,11 +195,15 @@ class Trainer:
 
         Args:
             watcher: is told every line of the log, too.
+
+        Raises:
+            TrainingError: as `step`.
+            KeyboardInterrupt: after a step and a checkpoint, if a process was asked to stop.
         """
         settings = self.settings
         every = settings.budget_tokens / settings.num_validations
         started = time.monotonic() - self.position.seconds
-        saved_at, save_cost = time.monotonic(), 0.0
+        clock = _CheckpointClock()
         free_memory = FreeMemory()
         with (
             appending(self._log_path, watcher) as log_file,
@@ -214,43 +212,45 @@ class Trainer:
         ):
             bar.advance(self.position.tokens)  # what an earlier run has read
             if self.position.log_bytes == 0:
-                self._validate(log_file, started)
+                self._look_at_held_out(log_file, started)
                 self.save()
             for after, batch in self.batches():
                 if self.position.tokens >= settings.budget_tokens:
                     break
                 nats = self.step(batch)
                 before = self.position
-                self.position = dataclasses.replace(
-                    after,
-                    step=before.step + 1,
-                    tokens=before.tokens + batch.num_tokens,
-                    num_cut=before.num_cut + batch.num_cut,
-                    loss_sum=before.loss_sum + nats,
-                    loss_steps=before.loss_steps + 1,
-                    num_averaged=0 if self._average is None else self._average.count,
-                    seconds=time.monotonic() - started,
-                )
+                self._advance(after, batch, nats, seconds=time.monotonic() - started)
                 bar.advance(batch.num_tokens, note=f"loss {nats:.3f}")
                 is_last = self.position.tokens >= settings.budget_tokens
                 if is_last or _crosses(before.tokens, self.position.tokens, every / LOGS_PER_VALIDATION):
                     self._log_loss(log_file, rate=settings.rate_at(before.tokens))
                 if is_last or _crosses(before.tokens, self.position.tokens, every):
-                    self._validate(log_file, started)
+                    self._look_at_held_out(log_file, started)
                 if is_last and self._average is not None and self._average.count:
                     with self._average.in_place():
-                        self._validate(log_file, started, is_averaged=True)
+                        self._look_at_held_out(log_file, started, is_averaged=True)
                 free_memory.give_back()
-                pause = max(CHECKPOINT_SECONDS, save_cost / CHECKPOINT_SHARE)
-                is_due = is_last or (self.ranks.is_first and time.monotonic() - saved_at > pause)
+                is_due = is_last or (self.ranks.is_first and clock.is_due)
                 stops, saves = self.ranks.total(interrupted(), interrupted() or is_due)
                 if saves:
-                    before_save = time.monotonic()
-                    self.save()
-                    saved_at = time.monotonic()
-                    save_cost = saved_at - before_save
+                    with clock.writing():
+                        self.save()
                 if stops:
                     raise KeyboardInterrupt
+
+    def _advance(self, after: Position, batch: TrainingBatch, nats: float, *, seconds: float) -> None:
+        """Count a batch: ``after`` knows where in the text it ended."""
+        before = self.position
+        self.position = dataclasses.replace(
+            after,
+            step=before.step + 1,
+            tokens=before.tokens + batch.num_tokens,
+            num_cut=before.num_cut + batch.num_cut,
+            loss_sum=before.loss_sum + nats,
+            loss_steps=before.loss_steps + 1,
+            num_averaged=0 if self._average is None else self._average.count,
+            seconds=seconds,
+        )
 
     @property
     def has_valid(self) -> bool:
@@ -261,7 +261,7 @@ class Trainer:
         """The perplexity of the held-out text, as it is looked at during training."""
         return self.perplexity(self._valid)
 
-    def _validate(self, log_file: LogWriter, started: float, *, is_averaged: bool = False) -> None:
+    def _look_at_held_out(self, log_file: LogWriter, started: float, *, is_averaged: bool = False) -> None:
         if not self.has_valid:
             return
         perplexity = self.validate()
@@ -314,14 +314,14 @@ class Trainer:
         return self._work / CHECKPOINT
 
     def _save_best(self) -> None:
-        save_tensors(self._work / "best-model.safetensors", self.bilm.state_dict())
-        save_tensors(self._work / "best-softmax.safetensors", self.softmax.state_dict())
+        save_tensors(self._work / _BEST_MODEL, self.bilm.state_dict())
+        save_tensors(self._work / _BEST_SOFTMAX, self.softmax.state_dict())
 
     def restore_best(self) -> None:
         """Take back the state that predicted the held-out text best."""
         if self.position.best_perplexity is not None:
-            load_tensors(self._work / "best-model.safetensors", self.bilm)
-            load_tensors(self._work / "best-softmax.safetensors", self.softmax)
+            load_tensors(self._work / _BEST_MODEL, self.bilm)
+            load_tensors(self._work / _BEST_SOFTMAX, self.softmax)
             tie(self.settings, self._networks)
             self.bilm.to(self._device)
             self.softmax.to(self._device)
@@ -350,7 +350,11 @@ class Trainer:
         save_checkpoint(self._checkpoint, self.position, tensors)
 
     def resume(self) -> bool:
-        """Go back to the last checkpoint, if there is one; cuts off what the log has beyond it."""
+        """Go back to the last checkpoint, if there is one; cuts off what the log has beyond it.
+
+        Raises:
+            ModelError: if it is damaged, or of another training.
+        """
         if not self.ranks.share(self._checkpoint.is_file()):
             if self.ranks.is_first:
                 self._log_path.unlink(missing_ok=True)  # written before the first checkpoint was whole
@@ -372,6 +376,40 @@ class Trainer:
             cut_off(self._log_path, position.log_bytes)
         self.position = position
         return True
+
+
+def _batches_of(settings: Settings, text: TrainingText, *, row_length: int) -> TrainingBatches:
+    """In what batches a text is read: documents in lanes, sentences one a row, or packed."""
+    ways = SentenceBatches if settings.trunk == "lstm" else PackedBatches
+    way: type[TrainingBatches] = DocumentBatches if settings.documents else ways
+    return way(
+        text.prepared,
+        row_length=row_length,
+        row_tokens=settings.row_tokens,
+        rows=settings.rows,
+        seed=settings.seed,
+        weights=text.weights,
+    )
+
+
+class _CheckpointClock:
+    """When the next checkpoint is due: so that writing them takes little of the time."""
+
+    def __init__(self) -> None:
+        self._last, self._cost = time.monotonic(), 0.0
+
+    @property
+    def is_due(self) -> bool:
+        pause = max(CHECKPOINT_SECONDS, self._cost / CHECKPOINT_SHARE)
+        return time.monotonic() - self._last > pause
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """While a checkpoint is written."""
+        before = time.monotonic()
+        yield
+        self._last = time.monotonic()
+        self._cost = self._last - before
 
 
 def _crosses(before: int, after: int, every: float) -> bool:
