@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,24 @@ def test_another_text_is_noticed_and_not_read(corpus: Path, stopped: Stopped, tm
     out = stopped()
     other = write_corpus(tmp_path / "other.txt", num_sentences=50)
     [told] = go_on(other, out)
-    assert told.startswith("this training goes on with texts ") and told.endswith("other.txt")
+    assert re.fullmatch(
+        r"this training goes on with texts corpus\.txt \([\d,]+ bytes\), as it began, not other\.txt \([\d,]+ bytes\)",
+        told,
+    )
+
+
+def test_a_text_that_lies_elsewhere_by_now_is_the_same(corpus: Path, stopped: Stopped, tmp_path: Path) -> None:
+    out = stopped(valid=corpus)
+    (tmp_path / "moved").mkdir()
+    moved = tmp_path / "moved" / corpus.name
+    moved.write_bytes(corpus.read_bytes())
+    lowtide.pretrain(moved, out=out, tokens=500, min_count=1, valid=moved, resume=True)
+    assert load_model(out).path == out
+
+
+def test_texts_that_are_gone_are_not_wanted_any_more(corpus: Path, stopped: Stopped, tmp_path: Path) -> None:
+    [told] = go_on(tmp_path / "gone.txt", stopped())
+    assert told.endswith("gone.txt")
 
 
 def test_the_same_said_again_is_no_news(corpus: Path, stopped: Stopped, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,10 @@ from typing import Any
 
 from lowtide.config import departures, from_json, to_json
 from lowtide.embeddings.device import pick_device
+from lowtide.errors import LowtideError
 from lowtide.files import read_json, write_json
+from lowtide.text.corpus import find_files
+from lowtide.text.lines import STANDARD_INPUT
 from lowtide.training.folder import has_begun, work_of
 from lowtide.training.planning import TrainOptions
 from lowtide.training.reading import TextOptions
@@ -30,15 +33,26 @@ def asked_for(texts: Sequence[str | Path], text_options: TextOptions, options: T
     said.pop("budget", None)
     if "dropouts" in said:
         said["dropout"] = said.pop("dropouts")
-    said["texts"] = [text if str(text) == "-" else Path(text) for text in texts]
-    return {name: _shown(value) for name, value in said.items()}
+    return {"texts": _texts_said(texts), **{name: _shown(value) for name, value in said.items()}}
+
+
+def _texts_said(texts: Sequence[str | Path]) -> str:
+    """The files by name and size: they may lie elsewhere by now, and be the same."""
+    try:
+        files = find_files(texts)
+    except LowtideError:  # they are not there; who reads them says so
+        return ", ".join(map(str, texts))
+    sizes = [None if file == STANDARD_INPUT else Path(file).stat().st_size for file in files]
+    return ", ".join(
+        file if size is None else f"{Path(file).name} ({size:,} bytes)" for file, size in zip(files, sizes, strict=True)
+    )
 
 
 def _shown(value: Any) -> str:
-    """A value for reading; paths as they are called from everywhere."""
-    if isinstance(value, (list, tuple)):
+    """A value for reading; of a path its name, as it may lie elsewhere by now."""
+    if isinstance(value, tuple):
         return ", ".join(map(_shown, value))
-    return str(value.absolute()) if isinstance(value, Path) else str(value)
+    return value.name if isinstance(value, Path) else str(value)
 
 
 def remember(out: Path, asked: Mapping[str, str]) -> None:
