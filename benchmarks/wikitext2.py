@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import re
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from common import command_line, table, write_result
 from quality import SPLITS, sentences
 
@@ -90,16 +93,22 @@ def train(arguments: argparse.Namespace, texts: dict[str, Path]) -> tuple[Elmo, 
     return Elmo.open(out, device="cpu"), json.loads(clock.read_text(encoding="utf-8"))
 
 
-def rows_of(elmo: Elmo, split: str, folder: Path) -> list[list[object]]:
-    """Perplexities with the state carried through the whole file, and with one that begins anew in every line."""
-    model = elmo.language_model()
-    found: list[list[object]] = []
-    lines = list(sentences(folder / f"wikitext2.{split}.txt.xz"))
-    for name, documents in (("carried", [lines]), ("line by line", [[line] for line in lines])):
-        measured = model.perplexity_of(documents)
-        values = (measured.forward, measured.backward, measured.mean)
-        found.append([split, name, f"{measured.num_targets:,}", *(f"{value:.2f}" for value in values)])
-    return found
+def row_of(model: Path, file: Path, *, is_carried: bool) -> list[str]:
+    """Perplexities with the state carried through a whole file, or with one that begins anew in every line."""
+    torch.set_num_threads(1)  # what is carried is read token by token
+    lines = list(sentences(file))
+    documents = [lines] if is_carried else [[line] for line in lines]
+    measured = Elmo.open(model, device="cpu").language_model().perplexity_of(documents)
+    values = (measured.forward, measured.backward, measured.mean)
+    how = "carried" if is_carried else "line by line"
+    return [file.name.split(".")[1], how, f"{measured.num_targets:,}", *(f"{value:.2f}" for value in values)]
+
+
+def rows_of(model: Path, file: Path) -> list[list[str]]:
+    """Both ways, side by side."""
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        ways = [pool.submit(row_of, model, file, is_carried=is_carried) for is_carried in (True, False)]
+        return [way.result() for way in ways]
 
 
 def main() -> None:
@@ -132,7 +141,8 @@ def main() -> None:
         if not path.is_file():
             write_articles(arguments.folder / f"wikitext2.{split}.txt.xz", path)
     elmo, minutes = train(arguments, texts)
-    measured = rows_of(elmo, "test" if arguments.test else "valid", arguments.folder)
+    split = "test" if arguments.test else "valid"
+    measured = rows_of(arguments.out / arguments.name, arguments.folder / f"wikitext2.{split}.txt.xz")
     body = table(["split", "state", "targets", "forward", "backward", "mean"], measured)
     if not arguments.test:
         print(f"{arguments.name}, {minutes:.1f} minutes\n{body}")
