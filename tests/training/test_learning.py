@@ -253,9 +253,11 @@ def test_what_the_softmax_reads_loses_the_same_numbers_all_along_a_row(monkeypat
     bilm, softmax = networks(dropouts=Dropouts(outputs=0.5, is_locked=True))
     seen: list[Tensor] = []
 
-    def watched(softmax: Softmax, states: Tensor, targets: Tensor, candidates: Candidates | None) -> SoftmaxGradients:
+    def watched(
+        softmax: Softmax, states: Tensor, targets: Tensor, candidates: Candidates | None, dtype: torch.dtype | None
+    ) -> SoftmaxGradients:
         seen.append(states == 0)
-        return softmax_gradients(softmax, states, targets, candidates)
+        return softmax_gradients(softmax, states, targets, candidates, dtype)
 
     monkeypatch.setattr("lowtide.training.learning.softmax_gradients", watched)
     first = batch_of(bilm).batch
