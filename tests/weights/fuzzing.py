@@ -54,6 +54,8 @@ LETTERS = 1500
 """How long a message may be."""
 MEANT = "the model's text was cut by"
 """How the one warning begins that a model may cause."""
+MEANT_OF_CHARACTERS = "is a word, and this model reads characters"
+"""What a model may say whose text a damaged file has cut into characters."""
 _SILENCE = 60
 """Seconds after which a process that finishes no case is stopped."""
 MARKER = "a-pickle-ran-code"
@@ -659,7 +661,8 @@ def _told_of(path: Path) -> str | None:
             raise
         except BaseException as error:
             return f"{type(error).__name__}, {_place_of(error)}: {str(error)!a:.300}"
-    unmeant = [warning for warning in caught if not str(warning.message).startswith(MEANT)]
+    told = [(warning, str(warning.message)) for warning in caught]
+    unmeant = [w for w, text in told if not text.startswith(MEANT) and MEANT_OF_CHARACTERS not in text]
     if unmeant:
         first = unmeant[0]
         return f"{first.category.__name__}, {Path(first.filename).name}:{first.lineno}: {str(first.message)!a:.300}"
