@@ -34,7 +34,7 @@ import tiny
 from command import Command, Ran
 from lowtide.embeddings import Elmo, LanguageModel
 from lowtide.embeddings.outputs import EmbeddedSentence, hdf5, npz, open_output
-from lowtide.training import trainer
+from lowtide.training import checkpoint
 from lowtide.training.presets import PRESETS
 from lowtide.training.trainer import Trainer
 from scenario import MINI, pretrain_mini, write_corpus
@@ -786,8 +786,8 @@ def around_call(
 def test_a_disk_that_fills_up_under_a_training_is_one_line_and_the_training_goes_on_later(
     moment: str, run: Command, here: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(trainer, "CHECKPOINT_SHARE", 1e9)  # after every step
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_SHARE", 1e9)  # after every step
     with monkeypatch.context() as patch:
         around_call(patch, *FULL_WHEN[moment], lambda: files_of_at_most(100))
         ran = run("pretrain", "corpus.txt", *PRETRAIN)

@@ -269,7 +269,7 @@ def inspect(
         from lowtide.text.corpus import Corpus
 
         texts = Corpus([state_check]).numbered()
-        split = elmo.splitter(is_tokenized=tokenized)
+        split = elmo.cutting(is_tokenized=tokenized).split
         checked = check_warm_state(elmo, (split(text.text) for text in texts), rows=rows)
         print_json(asdict(checked)) if as_json else print("\n".join(checked.lines()))
         return

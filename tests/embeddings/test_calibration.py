@@ -20,6 +20,7 @@ import tiny
 from command import Command
 from lowtide.embeddings import Elmo
 from lowtide.embeddings.base import Vectors
+from lowtide.embeddings.calibrating import fit_to
 from lowtide.embeddings.calibration import MAX_TOKENS, Calibration, fit
 from lowtide.embeddings.layers import calibrated_first, choose_layers
 from lowtide.embeddings.loading import read
@@ -441,13 +442,12 @@ def test_the_calibration_of_a_pretraining_never_sees_what_is_held_out(
     documents: bool, tmp_path: Path, mini_preset: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
-    fit_calibration = Elmo.fit_calibration
 
-    def look(self: Elmo, given: Sequence[Sequence[list[str]]], *, max_tokens: int) -> Calibration:
+    def look(elmo: Elmo, given: Sequence[Sequence[list[str]]], *, max_tokens: int) -> Calibration:
         seen.extend(sentence for document in given for sentence in document)
-        return fit_calibration(self, given, max_tokens=max_tokens)
+        return fit_to(elmo, given, max_tokens=max_tokens)
 
-    monkeypatch.setattr(Elmo, "fit_calibration", look)
+    monkeypatch.setattr("lowtide.training.finishing.fit_to", look)
     corpus = write_corpus(tmp_path / "corpus.txt")
     lowtide.pretrain([corpus], out=tmp_path / "m", preset="tiny", tokens=500, documents=documents, threads=1)
     card = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")

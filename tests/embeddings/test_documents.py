@@ -132,7 +132,7 @@ def test_training_sees_what_embedding_will_see(elmo: Elmo, tmp_path: Path, row_t
     """Lanes cut into batches of any length, the state carried: every target's state is that of the whole document."""
     documents = [[sentence for sentence in document if sentence] for document in DOCUMENTS]
     raw = (RawSentence(" ".join(s), n == 0, "", 0) for document in documents for n, s in enumerate(document))
-    prepare(raw, elmo.splitter(is_tokenized=True).__self__, tmp_path)  # type: ignore[attr-defined]  # split is a method of the tokenizer
+    prepare(raw, elmo.cutting(is_tokenized=True), tmp_path)
     corpus = PreparedCorpus(tmp_path)
     encoder = elmo.encoder()
     corpus.spell(encoder.spelling, elmo.stored.vocabulary)

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 import published
 import tiny
+from lowtide.embeddings.calibrating import fit_to
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.loading import read
 from lowtide.embeddings.outputs.reading import open_embeddings
@@ -51,7 +52,7 @@ def test_the_mean_leaves_the_token_itself_out(data: st.DataObject) -> None:
 @pytest.mark.parametrize("calibrated", [False, True])
 def test_both_surroundings_stand_side_by_side_each_of_length_1(calibrated: bool, elmo: Elmo) -> None:
     if calibrated:
-        elmo._calibration = elmo.fit_calibration([[s] for s in SENTENCES * 30 if s])
+        elmo._calibration = fit_to(elmo, [[s] for s in SENTENCES * 30 if s])
     found = elmo.embed(SENTENCES, layers="surroundings", calibrated=calibrated)
     contexts = elmo.embed(SENTENCES, layers="context", calibrated=calibrated)
     words = elmo.embed(SENTENCES, layers=0, calibrated=calibrated)

@@ -45,8 +45,8 @@ def test_a_killed_training_on_documents_resumes_to_the_same_bits(
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", dies)
-        patch.setattr("lowtide.training.trainer.CHECKPOINT_SECONDS", 0.0)
-        patch.setattr("lowtide.training.trainer.CHECKPOINT_SHARE", 1e9)
+        patch.setattr("lowtide.training.checkpoint.CHECKPOINT_SECONDS", 0.0)
+        patch.setattr("lowtide.training.checkpoint.CHECKPOINT_SHARE", 1e9)
         patch.setattr("lowtide.training.planning.probe", _no_probe())
         with pytest.raises(KeyboardInterrupt):
             pretrain_documents(corpus, tmp_path / "killed")

@@ -88,7 +88,7 @@ from lowtide.weights import native
 
 scenario.use_mini_preset()
 planning.PROBE_SECONDS = 0.05
-trainer.CHECKPOINT_SECONDS, trainer.CHECKPOINT_SHARE = 0.0, 1e9  # after every step
+checkpoint.CHECKPOINT_SECONDS, checkpoint.CHECKPOINT_SHARE = 0.0, 1e9  # after every step
 
 def kill_in(owner, name, call, half):
     before, calls = getattr(owner, name), [0]
@@ -254,8 +254,8 @@ def test_tensorboard_has_every_line_of_the_log_of_a_training_that_was_resumed(
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    monkeypatch.setattr("lowtide.training.trainer.CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr("lowtide.training.trainer.CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr("lowtide.training.checkpoint.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("lowtide.training.checkpoint.CHECKPOINT_SHARE", 1e9)
     out, step = tmp_path / "model", Trainer.step
 
     def stopped(self: Trainer, batch: TrainingBatch) -> float:

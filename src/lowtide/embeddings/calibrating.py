@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lowtide.embeddings.base import Vectors
-from lowtide.embeddings.calibration import MAX_TOKENS, Calibration, fit
+from lowtide.embeddings.calibration import MAX_TOKENS, NUM_REMOVED, Calibration, fit
 from lowtide.embeddings.numbered import Cutter, number
 from lowtide.embeddings.sampling import sample_documents
 from lowtide.errors import ModelError
 from lowtide.progress import Progress, progress
 from lowtide.text.batches import Document
 from lowtide.weights.native import CALIBRATION, NAME
+from lowtide.weights.stored import StoredModel
 
 if TYPE_CHECKING:
     from lowtide.embeddings.elmo import Elmo
@@ -43,8 +44,30 @@ def calibrate(
     return fitted
 
 
-def fit_to(elmo: Elmo, documents: Sequence[Document], *, max_tokens: int, num_removed: int) -> Calibration:
-    """Fit a calibration to documents that are cut already; see `Elmo.fit_calibration`."""
+def stored_calibration(stored: StoredModel) -> Calibration:
+    """The calibration that lies with a model.
+
+    Raises:
+        ModelError: if it is damaged, or was fitted to another model.
+    """
+    assert stored.calibration is not None
+    found = Calibration.load(stored.calibration, num_layers=stored.bilm.num_layers, width=stored.bilm.width)
+    if found.model_checksum != stored.checksum:
+        raise ModelError(
+            f"{stored.calibration} was fitted to another model, or with another tokenizer: {how_to_calibrate(stored)}"
+        )
+    return found
+
+
+def how_to_calibrate(stored: StoredModel) -> str:
+    """What to do where no calibration of use is there."""
+    return f"fit one with `lowtide embed {stored.path} TEXT --calibrate`"
+
+
+def fit_to(
+    elmo: Elmo, documents: Sequence[Document], *, max_tokens: int = MAX_TOKENS, num_removed: int = NUM_REMOVED
+) -> Calibration:
+    """Fit a calibration to documents that are cut already; nothing is stored."""
     total = min(max_tokens, sum(len(sentence) for document in documents for sentence in document))
     with progress("calibrating", total=total, unit="tokens") as bar:
         vectors = _counted(elmo.embed_stream(documents, "all", None), bar)

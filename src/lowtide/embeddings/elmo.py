@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from lowtide.embeddings.base import Vectors
-from lowtide.embeddings.calibrating import calibrate, fit_to
-from lowtide.embeddings.calibration import MAX_TOKENS, NUM_REMOVED, Calibration
+from lowtide.embeddings.calibrating import calibrate, how_to_calibrate, stored_calibration
+from lowtide.embeddings.calibration import NUM_REMOVED, Calibration
 from lowtide.embeddings.device import pick_device
 from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.engine import Engine
@@ -94,12 +94,8 @@ class Elmo(CutsText):
         except InputError as error:
             raise ConfigError(f"{self._stored.path / CONFIG}: {error}") from None
 
-    def splitter(self, *, is_tokenized: bool) -> Callable[[str], Sentence]:
-        """What cuts a text: the model's tokenizer, or white space if the text is cut already."""
-        return self.cutting(is_tokenized=is_tokenized).split
-
     def cutting(self, *, is_tokenized: bool) -> Tokenizer:
-        """What cuts a text, as `splitter`."""
+        """What cuts a text: the model's tokenizer, or white space if the text is cut already."""
         language = self._stored.config.tokenizer.language
         return make_tokenizer("whitespace", language=language) if is_tokenized else self.tokenizer
 
@@ -288,7 +284,7 @@ class Elmo(CutsText):
         if not calibrated:
             return reduction
         if self.calibration is None:
-            raise ModelError(f"{self._stored.path} has no calibration: {self._how_to_calibrate()}")
+            raise ModelError(f"{self._stored.path} has no calibration: {how_to_calibrate(self._stored)}")
         return calibrated_first(layers, reduction, self.calibration)
 
     @property
@@ -313,13 +309,7 @@ class Elmo(CutsText):
             ModelError: if it is damaged, or was fitted to another model.
         """
         if self._calibration is None and self._stored.calibration is not None:
-            found = Calibration.load(self._stored.calibration, num_layers=self.num_layers, width=self.width)
-            if found.model_checksum != self.checksum:
-                raise ModelError(
-                    f"{self._stored.calibration} was fitted to another model, or with another tokenizer: "
-                    f"{self._how_to_calibrate()}"
-                )
-            self._calibration = found
+            self._calibration = stored_calibration(self._stored)
         return self._calibration
 
     def calibrate(
@@ -349,15 +339,6 @@ class Elmo(CutsText):
             self, texts, keys=keys, encoding=encoding, is_tokenized=is_tokenized, num_removed=num_removed
         )
         return self._calibration
-
-    def fit_calibration(
-        self, documents: Sequence[Document], *, max_tokens: int = MAX_TOKENS, num_removed: int = NUM_REMOVED
-    ) -> Calibration:
-        """Fit a calibration to texts that are cut already; nothing is stored."""
-        return fit_to(self, documents, max_tokens=max_tokens, num_removed=num_removed)
-
-    def _how_to_calibrate(self) -> str:
-        return f"fit one with `lowtide embed {self._stored.path} TEXT --calibrate`"
 
     def embed_to(
         self,

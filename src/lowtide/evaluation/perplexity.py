@@ -70,7 +70,7 @@ def measure_perplexity(
         InputError: if there is no token.
     """
     corpus = Corpus(texts, encoding=encoding, lines=lines)
-    split = elmo.splitter(is_tokenized=is_tokenized)
+    split = elmo.cutting(is_tokenized=is_tokenized).split
     documents = list(as_documents(corpus.sentences(), split, is_carried=elmo.stored.config.documents))
     corpus.log_repairs()
     stored = elmo.stored

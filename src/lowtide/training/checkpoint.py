@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +23,10 @@ from lowtide.model.recurrence import LayerState
 from lowtide.weights.native import save_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT_SECONDS = 60.0
+"""Between two checkpoints, at least."""
+CHECKPOINT_SHARE = 0.05
+"""At most this much of the time goes into writing checkpoints."""
 AnyPosition = TypeVar("AnyPosition")
 """A dataclass that says how far something has come."""
 
@@ -49,6 +56,27 @@ class Position:
     best_step: int = 0
     num_averaged: int = 0
     """States in the mean of the last ones."""
+
+
+class CheckpointClock:
+    """When the next checkpoint is due: so that writing them takes little of the time."""
+
+    def __init__(self) -> None:
+        self._last, self._cost = time.monotonic(), 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough has been done since the last one."""
+        pause = max(CHECKPOINT_SECONDS, self._cost / CHECKPOINT_SHARE)
+        return time.monotonic() - self._last > pause
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """While a checkpoint is written."""
+        before = time.monotonic()
+        yield
+        self._last = time.monotonic()
+        self._cost = self._last - before
 
 
 def save_checkpoint(path: Path, position: Any, tensors: dict[str, Tensor]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lowtide.amounts import format_seconds
 from lowtide.config import to_json
+from lowtide.embeddings.calibrating import fit_to
 from lowtide.embeddings.calibration import LEAST_TOKENS, MAX_TOKENS, Calibration
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.language_model import unigram_perplexity
@@ -120,6 +121,6 @@ def _calibrate(trainer: Trainer, text: TrainingText, out: Path) -> Calibration |
     stored = StoredModel(out, NAME, config, bilm, text.vocabulary, more_words=text.more_words)
     elmo = Elmo(stored, device=trainer.settings.device)
     num_tokens = min(MAX_TOKENS, max(_LEAST_CALIBRATED, int(_CALIBRATED_SHARE * trainer.settings.budget_tokens)))
-    calibration = elmo.fit_calibration(text.sample(num_tokens), max_tokens=num_tokens)
+    calibration = fit_to(elmo, text.sample(num_tokens), max_tokens=num_tokens)
     calibration.save(out / CALIBRATION)
     return calibration

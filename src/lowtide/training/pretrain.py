@@ -193,7 +193,7 @@ def _train(
     """Make the folder what it is to be; returns the device."""
     work = work_of(out)
     asked = asked_for(texts, text_options, options)
-    settings = begun(out, asked, options) if resume else None
+    settings = begun(out, asked, options, writes=ranks.is_first) if resume else None
     if settings is None:
         if ranks.is_first:
             begin_work(out)

@@ -60,7 +60,7 @@ def remember(out: Path, asked: Mapping[str, str]) -> None:
     write_json(work_of(out) / _ASKED, dict(asked))
 
 
-def begun(out: Path, asked: Mapping[str, str], options: TrainOptions) -> Settings | None:
+def begun(out: Path, asked: Mapping[str, str], options: TrainOptions, *, writes: bool) -> Settings | None:
     """The settings of the training that lies in ``out``; None if none has come as far as that.
 
     They are what they were but for a learning rate and a device that are said anew; those are written down.
@@ -69,6 +69,7 @@ def begun(out: Path, asked: Mapping[str, str], options: TrainOptions) -> Setting
         out: its folder.
         asked: what is said now, from `asked_for`.
         options: the same.
+        writes: whether it is this process that writes files.
 
     Raises:
         InputError: if the training has ended, or its device is not there.
@@ -89,7 +90,7 @@ def begun(out: Path, asked: Mapping[str, str], options: TrainOptions) -> Setting
                 "have",
                 stacklevel=6,
             )
-    if settings != kept:
+    if writes and settings != kept:
         write_json(out / CONFIG, to_json(dataclasses.replace(config, training=to_json(settings))))
     return settings
 

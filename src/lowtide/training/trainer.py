@@ -7,7 +7,6 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor
@@ -18,13 +17,13 @@ from lowtide.errors import InputError, ModelError, TrainingError, is_out_of_memo
 from lowtide.memory import FreeMemory
 from lowtide.model import Carry, LogUniformSampler
 from lowtide.progress import progress
-from lowtide.text.batches import Document, PackedBatches, SentenceBatches, TrainingBatch, TrainingBatches
-from lowtide.text.lanes import DocumentBatches
+from lowtide.text.batches import Document, TrainingBatch
 from lowtide.text.tokenize import open_tokenizer
 from lowtide.training.averaging import TailAverage
 from lowtide.training.beginning import begin, tie
 from lowtide.training.checkpoint import (
     CHECKPOINT,
+    CheckpointClock,
     Position,
     carry_tensors,
     load_checkpoint,
@@ -44,7 +43,7 @@ from lowtide.training.optimisation import (
 from lowtide.training.ranks import ALONE, Ranks
 from lowtide.training.settings import Settings
 from lowtide.training.together import carry_of_all, carry_of_own, learn_together
-from lowtide.training.training_text import TrainingText
+from lowtide.training.training_text import TrainingText, batches_of
 from lowtide.weights.native import TABLE, load_tensors, save_tensors
 from lowtide.weights.stored import spelling_for
 
@@ -52,10 +51,6 @@ log = logging.getLogger("lowtide")
 
 LOGS_PER_VALIDATION = 5
 """Lines of the log that tell the loss, for each that tells the held-out perplexity."""
-CHECKPOINT_SECONDS = 60.0
-"""Between two checkpoints, at least."""
-CHECKPOINT_SHARE = 0.05
-"""At most this much of the time goes into writing checkpoints."""
 _BEST_MODEL, _BEST_SOFTMAX = "best-model.safetensors", "best-softmax.safetensors"
 _TIED_TO = ("softmax.weight", f"bilm.{TABLE}")
 """The two names of one tensor."""
@@ -92,7 +87,7 @@ class Trainer:
         spelling = spelling_for(
             self.vocabulary, settings.bilm.char_cnn, more=text.more_words, folds_case=text.folds_case
         )
-        self._batches = _batches_of(settings, text, row_length=spelling.row_length)
+        self._batches = batches_of(settings, text, row_length=spelling.row_length)
         self._networks = begin(settings, text)
         self.bilm, self.softmax = self._networks.bilm, self._networks.softmax
         for network in self._networks.by_name.values():
@@ -203,7 +198,7 @@ class Trainer:
         settings = self.settings
         every = settings.budget_tokens / settings.num_validations
         started = time.monotonic() - self.position.seconds
-        clock = _CheckpointClock()
+        clock = CheckpointClock()
         free_memory = FreeMemory()
         with (
             appending(self._log_path, watcher) as log_file,
@@ -376,40 +371,6 @@ class Trainer:
             cut_off(self._log_path, position.log_bytes)
         self.position = position
         return True
-
-
-def _batches_of(settings: Settings, text: TrainingText, *, row_length: int) -> TrainingBatches:
-    """In what batches a text is read: documents in lanes, sentences one a row, or packed."""
-    ways = SentenceBatches if settings.trunk == "lstm" else PackedBatches
-    way: type[TrainingBatches] = DocumentBatches if settings.documents else ways
-    return way(
-        text.prepared,
-        row_length=row_length,
-        row_tokens=settings.row_tokens,
-        rows=settings.rows,
-        seed=settings.seed,
-        weights=text.weights,
-    )
-
-
-class _CheckpointClock:
-    """When the next checkpoint is due: so that writing them takes little of the time."""
-
-    def __init__(self) -> None:
-        self._last, self._cost = time.monotonic(), 0.0
-
-    @property
-    def is_due(self) -> bool:
-        pause = max(CHECKPOINT_SECONDS, self._cost / CHECKPOINT_SHARE)
-        return time.monotonic() - self._last > pause
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """While a checkpoint is written."""
-        before = time.monotonic()
-        yield
-        self._last = time.monotonic()
-        self._cost = self._last - before
 
 
 def _crosses(before: int, after: int, every: float) -> bool:

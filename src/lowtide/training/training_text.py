@@ -18,10 +18,12 @@ from lowtide.embeddings.sampling import STRETCH
 from lowtide.errors import ModelError
 from lowtide.files import read_json
 from lowtide.model import CharCNNConfig
-from lowtide.text.batches import Document
+from lowtide.text.batches import Document, PackedBatches, SentenceBatches, TrainingBatches
+from lowtide.text.lanes import DocumentBatches
 from lowtide.text.shards import CorpusCounts, PreparedCorpus
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.training.continuing import Start, StartConfig
+from lowtide.training.settings import Settings
 from lowtide.weights.native import MORE_WORDS, VOCABULARY, read_more_words
 from lowtide.weights.stored import spelling_for
 
@@ -181,3 +183,23 @@ def _spread(documents: Sequence[Document], max_tokens: int) -> list[Document]:
     """Every so manieth document, so that there are at most about so many tokens."""
     total = sum(len(sentence) for document in documents for sentence in document)
     return list(documents[:: max(1, -(-total // max_tokens))])
+
+
+def batches_of(settings: Settings, text: TrainingText, *, row_length: int) -> TrainingBatches:
+    """In what batches a text is read: documents in lanes, sentences one a row, or packed.
+
+    Args:
+        settings: that say so.
+        text: the text.
+        row_length: characters of a spelled type.
+    """
+    ways = SentenceBatches if settings.trunk == "lstm" else PackedBatches
+    way: type[TrainingBatches] = DocumentBatches if settings.documents else ways
+    return way(
+        text.prepared,
+        row_length=row_length,
+        row_tokens=settings.row_tokens,
+        rows=settings.rows,
+        seed=settings.seed,
+        weights=text.weights,
+    )
