@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,10 @@ def test_a_training_that_goes_on_keeps_what_it_began_with_and_says_so(corpus: Pa
     assert told == [
         "this training goes on with dropout 0.1, as it began, not inputs=0.3,locked",
         "this training goes on with lowercase 0.5, as it began, not 0.25",
+        "this training goes on with max_types left open, as it began, not 50",
         "this training goes on with min_count 1, as it began, not 2",
         "this training goes on with optimizer adamw, as it began, not muon",
         "this training goes on with softmax sampled, as it began, not full",
-        "this training goes on without max_types, as it began, not with 50",
     ]
     assert load_model(out).config.bilm.dropout == 0.1
 
@@ -131,3 +132,21 @@ def test_what_was_said_of_the_text_stands_in_config_and_card_without_paths(corpu
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "| said of the text | encoding latin-1; min_count 1; lowercase 0.5 |" in card
     assert "| optimiser | `adamw`, learning rate 0.01, seed 0 |" in card and str(corpus) not in card
+
+
+@pytest.mark.parametrize("damaged", [None, "", "[]", "{}", '{"seconds": "long", "texts": 5}', "{broken"])
+@pytest.mark.parametrize("name", ["asked.json", "forecast.json"])
+def test_what_is_only_told_stops_no_training(name: str, damaged: str | None, corpus: Path, stopped: Stopped) -> None:
+    out = stopped()
+    path = out / "work" / name
+    path.unlink() if damaged is None else path.write_text(damaged, encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the texts, where what they were is damaged
+        lowtide.pretrain(corpus, out=out, tokens=500, resume=True)
+    assert "(forecast: " in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_was_chosen_and_is_said_now_is_no_news(corpus: Path, stopped: Stopped) -> None:
+    out = stopped()
+    lowtide.pretrain(corpus, out=out, tokens=500, inputs="characters", tokenizer="words", trunk="elmo", resume=True)
+    assert load_model(out).config.bilm.char_cnn is not None

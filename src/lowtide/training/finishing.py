@@ -11,6 +11,7 @@ from lowtide.embeddings.calibrating import fit_to
 from lowtide.embeddings.calibration import LEAST_TOKENS, MAX_TOKENS, Calibration
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.language_model import unigram_perplexity
+from lowtide.errors import LowtideError
 from lowtide.files import read_json, write_text
 from lowtide.training.card import write_card
 from lowtide.training.folder import work_of
@@ -50,8 +51,7 @@ def model_config(settings: Settings, text: TrainingText) -> ModelConfig:
 def finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
     """Take the best state, measure it on all held-out text, write the folder."""
     settings, position = trainer.settings, trainer.position
-    path = work_of(out) / FORECAST
-    forecast_seconds = read_json(path)["seconds"] if path.is_file() else position.seconds  # begun by an older version
+    forecast_seconds = _forecast_seconds(out) or position.seconds
     draw_log(out)
     trainer.restore_best()
     perplexity = trainer.perplexity(text.held_out) if text.held_out else None
@@ -91,6 +91,14 @@ def finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
     config = model_config(settings, text)
     save_model(out, config, text.vocabulary, trainer.bilm, trainer.softmax, more_words=text.more_words)
     _log_whereabouts(settings, text, out, position.seconds)
+
+
+def _forecast_seconds(out: Path) -> float | None:
+    """What the training was to take; None where that is not known: begun by an older version, or damaged."""
+    try:
+        return float(read_json(work_of(out) / FORECAST)["seconds"])
+    except (LowtideError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _log_whereabouts(settings: Settings, text: TrainingText, out: Path, seconds: float) -> None:

@@ -60,6 +60,15 @@ def remember(out: Path, asked: Mapping[str, str]) -> None:
     write_json(work_of(out) / _ASKED, dict(asked))
 
 
+def _remembered(out: Path) -> dict[str, str] | None:
+    """What a training was begun with; None where that is not known: begun by an older version, or damaged."""
+    try:
+        found = read_json(work_of(out) / _ASKED)
+    except LowtideError:
+        return None
+    return {name: str(value) for name, value in found.items()} if isinstance(found, dict) else None
+
+
 def begun(out: Path, asked: Mapping[str, str], options: TrainOptions, *, writes: bool) -> Settings | None:
     """The settings of the training that lies in ``out``; None if none has come as far as that.
 
@@ -99,8 +108,7 @@ def _warn_of_unused(
     out: Path, asked: Mapping[str, str], options: TrainOptions, settings: Settings, config: ModelConfig
 ) -> None:
     """A resumed training keeps its settings: say so where other ones are asked for."""
-    path = work_of(out) / _ASKED
-    before: dict[str, str] | None = read_json(path) if path.is_file() else None  # begun by an older version
+    before = _remembered(out)
     settled = {
         "preset": settings.preset,
         "tokens": str(settings.budget_tokens),
@@ -115,6 +123,7 @@ def _warn_of_unused(
         "dropout": str(settings.dropouts_in_use),
         "documents": str(settings.documents),
         "min_count": str(settings.min_count),
+        "inputs": "words" if settings.bilm.char_cnn is None else "characters",
         "language": config.tokenizer.language,
         "tokenizer": config.tokenizer.name,
     }
@@ -125,7 +134,7 @@ def _warn_of_unused(
         if name in _TAKEN_ANEW or is_same or (kept is None and before is None):
             continue
         if kept is None:
-            told = f"this training goes on without {name}, as it began, not with {_short(wanted)}"
+            told = f"this training goes on with {name} left open, as it began, not {_short(wanted)}"
         else:
             told = f"this training goes on with {name} {_short(kept)}, as it began, not {_short(wanted)}"
         warnings.warn(told, stacklevel=7)
