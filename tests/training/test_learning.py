@@ -20,6 +20,7 @@ from lowtide.text.batches import NO_TARGET, Batch, Targets, TrainingBatch, predi
 from lowtide.training.learning import Networks, learn, num_targets
 from lowtide.training.optimisation import make_optimizers
 from lowtide.training.regularisation import dropouts_said
+from model.sampled import sampled_loss
 
 TYPES = 12
 CPU = torch.device("cpu")
@@ -65,7 +66,7 @@ def judged(bilm: BiLM, softmax: Softmax, batch: TrainingBatch, candidates: Candi
     ):
         wanted = torch.from_numpy(targets)
         top, wanted = layers[-1][wanted != NO_TARGET], wanted[wanted != NO_TARGET]
-        nats = softmax.loss(top, wanted) if candidates is None else softmax.sampled_loss(top, wanted, candidates)
+        nats = softmax.loss(top, wanted) if candidates is None else sampled_loss(softmax, top, wanted, candidates)
         losses.append(nats.mean())
     loss = (losses[0] + losses[1]) / 2
     loss.backward()

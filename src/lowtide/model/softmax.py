@@ -1,4 +1,4 @@
-"""The output layer of a language model: full, or sampled. One for both directions.
+"""The output layer of a language model, one for both directions, and what is drawn where it learns from a sample.
 
 All losses are nats, one a target.
 """
@@ -132,29 +132,3 @@ class Softmax(nn.Module):
             (targets,).
         """
         return functional.cross_entropy(self.logits(states), targets, reduction="none")
-
-    def sampled_loss(self, states: Tensor, targets: Tensor, candidates: Candidates) -> Tensor:
-        """The nats of every target among itself and the candidates, for training only.
-
-        From every logit the logarithm of its expected count is taken (the logQ correction), and a
-        candidate that is the target itself does not count against it. The gradient comes near that
-        of the full softmax as candidates grow in number. As a perplexity this loss is far too low.
-
-        Args:
-            states: (targets, width), of one direction.
-            targets: (targets,) vocabulary indices.
-            candidates: shared by all targets and both directions.
-
-        Returns:
-            (targets,).
-        """
-        true_weight = functional.embedding(targets, self.weight, sparse=self.sparse)
-        true = (states * true_weight).sum(dim=1) + self.bias.index_select(0, targets)
-        true = true - candidates.log_expected_of_all[targets]  # (targets,)
-        weight = functional.embedding(candidates.indices, self.weight, sparse=self.sparse)
-        others = functional.linear(states, weight, self.bias[candidates.indices] - candidates.log_expected)
-        place = torch.searchsorted(candidates.indices, targets).clamp(max=len(candidates.indices) - 1)
-        row = (candidates.indices[place] == targets).nonzero()[:, 0]  # targets that were drawn as well
-        others[row, place[row]] = -torch.inf  # (targets, samples)
-        logits = torch.cat([others, true[:, None]], dim=1)
-        return functional.cross_entropy(logits, targets.new_full((len(targets),), others.shape[1]), reduction="none")

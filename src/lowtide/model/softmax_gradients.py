@@ -1,9 +1,13 @@
 """The loss of a softmax and its gradients in one go, some rows at a time.
 
-The same numbers as `Softmax.loss` and `Softmax.sampled_loss` with autograd behind them. But logits of all targets at
-once are the largest thing in a training by far, and to write and read them a dozen times takes longer than the products
-they come from. Here a block of them is made, turned into probabilities and used up while it is near; no more than that
-is ever held, on any device.
+Autograd finds the same numbers behind `Softmax.loss`. But logits of all targets at once are the largest thing in a
+training by far, and to write and read them a dozen times takes longer than the products they come from. Here a block of
+them is made, turned into probabilities and used up while it is near; no more than that is ever held, on any device.
+
+A sampled softmax has the nats of every target among itself and the candidates, for training only. From every logit the
+logarithm of its expected count is taken (the logQ correction), and a candidate that is the target itself does not count
+against it. The gradient comes near that of the full softmax as candidates grow in number. As a perplexity its loss is
+far too low.
 """
 
 from __future__ import annotations
