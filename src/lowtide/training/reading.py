@@ -132,7 +132,7 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     notes = Notes(
         description=corpus.describe(),
         min_count=min_count,
-        is_alphabet=is_looked_up,
+        is_looked_up=is_looked_up,
         documents=options.documents,
         has_words=has_words,
         weights=options.weights,

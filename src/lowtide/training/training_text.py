@@ -43,7 +43,7 @@ class Notes:
 
     description: str
     min_count: int
-    is_alphabet: bool
+    is_looked_up: bool
     """Whether vectors are looked up: of the types of a small alphabet, or of words."""
     documents: bool
     has_words: bool = False
@@ -127,7 +127,7 @@ def open_text(folder: Path, *, is_spelled: bool = False) -> TrainingText:
     notes = from_json(Notes, read_json(folder / NOTES), where=str(folder / NOTES))
     vocabulary = Vocabulary.load(folder / VOCABULARY)
     more_words = read_more_words(folder)
-    num_symbols = len(vocabulary) + len(more_words) if notes.is_alphabet else None
+    num_symbols = len(vocabulary) + len(more_words) if notes.is_looked_up else None
     if notes.start is not None and notes.start.bilm.symbols is not None:
         expected = notes.start.bilm.symbols.num_symbols
         if num_symbols != expected:
@@ -135,7 +135,7 @@ def open_text(folder: Path, *, is_spelled: bool = False) -> TrainingText:
                 f"{folder} holds {num_symbols} words, expected {expected}: is {MORE_WORDS} as it was? Begin anew in "
                 "another folder"
             )
-    characters = None if notes.is_alphabet else CharCNNConfig()
+    characters = None if notes.is_looked_up else CharCNNConfig()
     if notes.start is not None:
         characters = notes.start.bilm.char_cnn
     spelling = spelling_for(vocabulary, characters, more=more_words, folds_case=notes.folds_case)
