@@ -4,8 +4,8 @@
     python benchmarks/shipped_models.py zh FOLDER --out RUNS
 
 FOLDER holds ``NAME.train.txt.xz``, one sentence a line. Word2vec of the same text comes first, of which the vectors
-begin; then the training, which goes on where it was stopped. ``en`` is given more words then. What ships is ``lowtide
-convert --store int8`` of the result (``zh``: float16), calibrated anew.
+begin; then the training, which goes on where it was stopped. Then ``zh`` reads on in a second one, and ``en`` is given
+more words. What ships is ``lowtide convert --store int8`` of the result (``zh``: float16), calibrated anew.
 """
 
 from __future__ import annotations
@@ -40,13 +40,21 @@ class Recipe:
     min_count: int
     max_types: int | None
     tokens: str
+    more_tokens: str | None = None
+    """That it reads in a second training, which begins with the first."""
     max_words: int = 0
     """That are given to it after its training: those of the text, as the text writes them."""
 
 
 RECIPES = {
     "en": Recipe(
-        {"books": 1, "gov": 2, "wiki": 2, "wikitext2": 2, "newsarticles": 2}, "words", 0.2, 3, 30_000, "13M", 45_000
+        {"books": 1, "gov": 2, "wiki": 2, "wikitext2": 2, "newsarticles": 2},
+        "words",
+        0.2,
+        3,
+        30_000,
+        "13M",
+        max_words=45_000,
     ),
     "zh": Recipe(
         {"news": 1, "pd199801": 2, "essays": 2, "reviews": 2, "wiki": 2, "history": 0.3, "law": 0.3},
@@ -55,6 +63,7 @@ RECIPES = {
         5,
         None,
         "2700k",
+        more_tokens="9M",
     ),
 }
 
@@ -93,6 +102,19 @@ def main() -> None:
         tokens=arguments.tokens or recipe.tokens,
         resume=True,
     )
+    if recipe.more_tokens:
+        lowtide.pretrain(
+            texts,
+            out=arguments.out / f"{name}-more",
+            from_model=arguments.out / name,
+            language=name,
+            objective="lm+cloze",
+            weights=tuple(recipe.texts.values()),
+            lowercase=recipe.lowercase,
+            tokens=recipe.more_tokens,
+            learning_rate=3e-3,
+            resume=True,
+        )
     if recipe.max_words:
         types = OneHot.train(texts, options=options, min_count=recipe.min_count).vocabulary.types
         trained, word2vec = read(arguments.out / name), Word2Vec.open(vectors)

@@ -286,9 +286,7 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, help="of the processor; two runs of one thread are quicker than one of 2"
     )
-    parser.add_argument(
-        "--epochs", type=int, default=20, help="1 / sqrt(s) times so many of a share s"
-    )
+    parser.add_argument("--epochs", type=int, default=20, help="1 / sqrt(s) times so many of a share s")
     parser.add_argument("--shares", action="store_true", help="label efficiency on CoNLL-2003, too")
     arguments = parser.parse_args()
     if arguments.threads:
