@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -166,7 +165,7 @@ def compute(
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()
     chosen = train if share == 1 else [train[number] for number in sorted(order[:count])]
     embeddings, layers = enters(column, models)
-    options = options_of(column, share, seed, arguments)
+    options = options_of(column, seed, arguments)
     started = time.monotonic()
     task = make(of, embeddings, layers)
     task.fit(*split(of, chosen), valid=split(of, valid), options=options, store=arguments.work / "states")
@@ -191,15 +190,9 @@ def compute(
     }
 
 
-def options_of(column: str, share: float, seed: int, arguments: argparse.Namespace) -> FitOptions:
-    """How a cell is learned: fewer examples are read more often, or the fit would end long before it is done."""
-    longer = 1 / math.sqrt(share)
-    return FitOptions(
-        seed=seed,
-        epochs=round(arguments.epochs * longer),
-        patience=round(FitOptions.patience * longer),
-        fine_tuning=FineTuning() if column == FINE else None,
-    )
+def options_of(column: str, seed: int, arguments: argparse.Namespace) -> FitOptions:
+    """How a cell is learned."""
+    return FitOptions(seed=seed, epochs=arguments.epochs, fine_tuning=FineTuning() if column == FINE else None)
 
 
 def is_kept(cell: dict[str, Any], options: FitOptions) -> bool:
@@ -286,7 +279,7 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, help="of the processor; two runs of one thread are quicker than one of 2"
     )
-    parser.add_argument("--epochs", type=int, default=20, help="1 / sqrt(s) times so many of a share s")
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--shares", action="store_true", help="label efficiency on CoNLL-2003, too")
     arguments = parser.parse_args()
     if arguments.threads:
@@ -307,7 +300,7 @@ def main() -> None:
         name = f"{of.name}-{column}-{share:g}-{seed}-{which}".replace(",", "").replace(" ", "_")
         path = arguments.work / "cells" / f"{name}.json"
         lying = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-        if lying is None or not is_kept(lying, options_of(column, share, seed, arguments)):
+        if lying is None or not is_kept(lying, options_of(column, seed, arguments)):
             cell = compute(of, column, share, seed, models[of.language], arguments)
             if cell is None:
                 continue
