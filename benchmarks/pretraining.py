@@ -132,13 +132,11 @@ def runs_of(arguments: argparse.Namespace, work: Path) -> list[Run]:
         for inputs in arguments.inputs
     ]
     threads = arguments.threads or sorted({1, torch.get_num_threads()})
-    named = (arguments.presets, arguments.trunks, arguments.softmaxes, arguments.optimizers, arguments.dtypes, threads)
+    named = (arguments.presets, arguments.trunks, arguments.softmaxes, arguments.dtypes, threads)
     runs = []
-    for text, preset, trunk, softmax, optimizer, dtype, number in itertools.product(texts, *named):
+    for text, preset, trunk, softmax, dtype, number in itertools.product(texts, *named):
         name = None if softmax == "auto" else softmax
-        options = TrainOptions(
-            preset=preset, trunk=trunk, softmax=name, optimizer=optimizer, dtype=dtype, threads=number
-        )
+        options = TrainOptions(preset=preset, trunk=trunk, softmax=name, dtype=dtype, threads=number)
         runs.append(Run(text, preset, options, work))
     return runs
 
@@ -153,7 +151,6 @@ def main() -> None:
     parser.add_argument("--inputs", nargs="+", default=["auto"], choices=("auto", "characters", "words"))
     parser.add_argument("--trunks", nargs="+", default=["elmo"], choices=("elmo", "lstm"))
     parser.add_argument("--softmaxes", nargs="+", default=["auto"], choices=("auto", "full", "sampled", "adaptive"))
-    parser.add_argument("--optimizers", nargs="+", default=["adamw"], choices=("adamw", "muon"))
     parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=("float32", "bfloat16"))
     parser.add_argument("--peers", type=Path)
     arguments = parser.parse_args()
@@ -174,7 +171,6 @@ def main() -> None:
                 "words" if run.settings.bilm.char_cnn is None else "characters",
                 run.settings.trunk,
                 run.settings.softmax,
-                run.settings.optimizer,
                 run.settings.dtype,
                 f"{run.num_parameters / 1e6:.1f} M",
                 run.settings.num_threads,
@@ -193,7 +189,7 @@ def main() -> None:
     )
     limits = ", ".join(f"{name} {rate:.0f}" for name, rate in limit().items())
     header = [
-        *("preset", "inputs", "trunk", "softmax", "optimiser", "dtype", "parameters", "threads", "types a token"),
+        *("preset", "inputs", "trunk", "softmax", "dtype", "parameters", "threads", "types a token"),
         *("MFLOP a token", "tokens a second", "measured / limit"),
     ]
     depth, width = LIMIT_SHAPE

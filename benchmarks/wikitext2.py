@@ -83,7 +83,6 @@ def train(arguments: argparse.Namespace, texts: dict[str, Path]) -> tuple[Elmo, 
             learning_rate=arguments.learning_rate,
             dropout=dropouts_said(arguments.dropout),
             softmax=arguments.softmax,
-            optimizer=arguments.optimizer,
             threads=arguments.threads,
             seed=arguments.seed,
             resume=True,
@@ -124,7 +123,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--softmax", choices=("full", "sampled", "adaptive"))
     parser.add_argument("--samples", type=int, default=4096)
-    parser.add_argument("--optimizer", default="adamw")
     parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--dropout", default="auto")
     parser.add_argument("--word2vec-epochs", type=int, default=5)

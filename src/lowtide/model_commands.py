@@ -93,10 +93,6 @@ def pretrain(
             "drawn where the vocabulary is large."
         ),
     ] = "auto",
-    optimizer: Annotated[
-        Literal["adamw", "muon"],
-        typer.Option(help="Of the matrices of the LSTMs: muon takes more time a step, to need fewer."),
-    ] = "adamw",
     dtype: Annotated[
         Literal["float32", "bfloat16"],
         typer.Option(help="Of the operands of products: bfloat16, where the device multiplies it quicker."),
@@ -144,7 +140,6 @@ def pretrain(
         tensorboard=tensorboard,
         dropouts=dropouts_said(dropout),
         softmax=None if softmax == "auto" else softmax,
-        optimizer=optimizer,
         dtype=dtype,
     )
     if dry_run:

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 
 import pytest
 import torch
 
-from lowtide.errors import InputError
 from lowtide.model import AdaptiveSoftmax, BiLM, Softmax
 from lowtide.training.learning import Networks
 from lowtide.training.optimisation import (
@@ -17,7 +15,6 @@ from lowtide.training.optimisation import (
     set_rate,
 )
 from lowtide.training.presets import bilm_config
-from lowtide.training.settings import OptimizerName
 from scenario import MINI
 
 
@@ -46,9 +43,8 @@ def test_clipping_agrees_with_pytorch_on_dense_gradients(sparse: bool, max_norm:
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
 @pytest.mark.parametrize("sparse", [False, True])
-def test_restored_optimisers_go_on_as_the_first_ones(sparse: bool, name: OptimizerName) -> None:
+def test_restored_optimisers_go_on_as_the_first_ones(sparse: bool) -> None:
     def step(bilm: BiLM, softmax: Softmax, optimizers: list[torch.optim.Optimizer], seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
         for parameter in bilm.parameters():
@@ -64,7 +60,7 @@ def test_restored_optimisers_go_on_as_the_first_ones(sparse: bool, name: Optimiz
         bilm = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0))
         softmax = Softmax(10, 6, sparse=sparse)
         networks = Networks(bilm, softmax)
-        return bilm, softmax, make_optimizers(networks, learning_rate=0.1, weight_decay=0.01, name=name)
+        return bilm, softmax, make_optimizers(networks, learning_rate=0.1, weight_decay=0.01)
 
     first = make()
     step(*first, 1)
@@ -87,10 +83,9 @@ def places(tensors: Iterable[torch.Tensor]) -> list[int]:
     return sorted(place for t in tensors for place in range(t.data_ptr(), t.data_ptr() + 4 * t.numel(), 4))
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
-def test_every_number_has_exactly_one_optimiser(name: OptimizerName) -> None:
+def test_every_number_has_exactly_one_optimiser() -> None:
     bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6, sparse=True)
-    optimizers = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01, name=name)
+    optimizers = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01)
     owned = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
     assert places(owned) == places([*bilm.parameters(), *softmax.parameters()])
 
@@ -108,26 +103,8 @@ def test_biases_and_embeddings_do_not_decay() -> None:
     assert id(bilm.forward_lstm.layers[0].input_weight) in decaying
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
-def test_a_rate_reaches_all_parameters(name: OptimizerName) -> None:
+def test_a_rate_reaches_all_parameters() -> None:
     bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6, sparse=True)
-    optimizers = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01, name=name)
+    optimizers = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01)
     set_rate(optimizers, 0.025)
     assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {0.025}
-
-
-def test_muon_has_the_matrices_of_the_lstms_gate_by_gate_and_nothing_else() -> None:
-    bilm, softmax = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0)), Softmax(10, 6)
-    _, muon = make_optimizers(Networks(bilm, softmax), learning_rate=0.1, weight_decay=0.01, name="muon")
-    shapes = [tuple(block.shape) for group in muon.param_groups for block in group["params"]]
-    cells, width = MINI.lstm.cell_width, MINI.lstm.width
-    assert sorted(shapes) == sorted(4 * ([(cells, width)] * 8 + [(width, cells)]))  # two layers, two directions
-    lstm = [p for stack in (bilm.forward_lstm, bilm.backward_lstm) for p in stack.parameters() if p.ndim == 2]
-    assert places(block for group in muon.param_groups for block in group["params"]) == places(lstm)
-
-
-def test_a_pytorch_without_muon_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "lowtide.training.muon", None)
-    bilm = BiLM(bilm_config(MINI, num_symbols=None, dropout=0.0))
-    with pytest.raises(InputError, match=r"muon wants PyTorch 2\.9 or newer, found "):
-        make_optimizers(Networks(bilm, Softmax(10, 6)), learning_rate=0.1, weight_decay=0.0, name="muon")

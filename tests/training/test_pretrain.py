@@ -467,7 +467,7 @@ EVERYTHING = Dropouts(types=0.1, inputs=0.3, hidden=0.2, outputs=0.3, recurrent=
 _REGULARISED: dict[str, dict[str, Any]] = {
     "words, tied, with the cloze objective": {"inputs": "words", "objective": "lm+cloze", "dropout": EVERYTHING},
     "words, tied, an adaptive softmax": {"inputs": "words", "softmax": "adaptive", "dropout": EVERYTHING},
-    "words, plain states, by Muon": {"inputs": "words", "trunk": "lstm", "optimizer": "muon", "dropout": EVERYTHING},
+    "words, plain states": {"inputs": "words", "trunk": "lstm", "dropout": EVERYTHING},
     "rounded": {"inputs": "words", "dropout": EVERYTHING, "dtype": "bfloat16"},
     "documents, plain states, characters": {"documents": True, "trunk": "lstm", "dropout": EVERYTHING},
 }
@@ -612,7 +612,6 @@ def test_a_model_of_words_is_trained_saved_and_opened(
         ({"objective": "cloze"}, "unknown objective 'cloze', expected lm or lm\\+cloze"),
         ({"objective": "lm+cloze", "documents": True}, "the cloze objective reads sentences"),
         ({"softmax": "hierarchical"}, "unknown softmax 'hierarchical', expected full, sampled, adaptive"),
-        ({"optimizer": "sgd"}, "unknown optimizer 'sgd', expected adamw or muon"),
         ({"lowercase": 2.0}, "share in lower case is 2.0"),
         ({"dtype": "float16"}, "unknown dtype 'float16', expected float32 or bfloat16"),
         ({"preset": "smal"}, "unknown preset 'smal'. Did you mean 'small'"),

@@ -52,15 +52,12 @@ def go_on(text: Path, out: Path, **options: Any) -> list[str]:
 def test_a_training_that_goes_on_keeps_what_it_began_with_and_says_so(corpus: Path, stopped: Stopped) -> None:
     out = stopped(dropout=0.1, lowercase=0.5)
     other = Dropouts(inputs=0.3, is_locked=True)
-    told = go_on(
-        corpus, out, dropout=other, optimizer="muon", softmax="full", lowercase=0.25, max_types=50, min_count=2
-    )
+    told = go_on(corpus, out, dropout=other, softmax="full", lowercase=0.25, max_types=50, min_count=2)
     assert told == [
         "this training goes on with dropout 0.1, as it began, not inputs=0.3,locked",
         "this training goes on with lowercase 0.5, as it began, not 0.25",
         "this training goes on with max_types left open, as it began, not 50",
         "this training goes on with min_count 1, as it began, not 2",
-        "this training goes on with optimizer adamw, as it began, not muon",
         "this training goes on with softmax sampled, as it began, not full",
     ]
     assert load_model(out).config.bilm.dropout == 0.1
@@ -131,7 +128,7 @@ def test_what_was_said_of_the_text_stands_in_config_and_card_without_paths(corpu
     assert said == {"encoding": "latin-1", "min_count": "1", "lowercase": "0.5"}
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "| said of the text | encoding latin-1; min_count 1; lowercase 0.5 |" in card
-    assert "| optimiser | `adamw`, learning rate 0.01, seed 0 |" in card and str(corpus) not in card
+    assert "| optimiser | AdamW, learning rate 0.01, seed 0 |" in card and str(corpus) not in card
 
 
 @pytest.mark.parametrize("damaged", [None, "", "[]", "{}", '{"seconds": "long", "texts": 5}', "{broken"])

@@ -94,7 +94,7 @@ elmo.embed("...")  # a vector for every token
 | layers | {settings.bilm.lstm.num_layers + 1} of width {2 * settings.bilm.lstm.state_width} (layer 0 is before context) |
 | training | {position.tokens:,} tokens read ({settings.epochs:.2f} passes) in {position.step:,} steps, {format_seconds(position.seconds)} (forecast: {format_seconds(forecast_seconds)}), {threads}, {settings.device}, {settings.dtype} |
 | objective | `{settings.objective}`, trunk `{settings.trunk}`; {settings.softmax} softmax, {tied} |
-| optimiser | `{settings.optimizer}`, learning rate {settings.learning_rate:g}, seed {settings.seed} |
+| optimiser | AdamW, learning rate {settings.learning_rate:g}, seed {settings.seed} |
 | said of the text | {said} |
 {begun}| state | {"carried from sentence to sentence within a document" if settings.documents else "zero at every sentence"} |
 | dropout | {settings.dropouts_in_use} |

@@ -8,28 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer, SparseAdam
 
-from lowtide.errors import InputError
-from lowtide.model import BiLM
-from lowtide.model.lstm import ProjectedLSTM
 from lowtide.training.learning import Networks
-from lowtide.training.settings import OptimizerName
 
 _BETAS = (0.9, 0.98)
 
 
-def make_optimizers(
-    networks: Networks, *, learning_rate: float, weight_decay: float, name: OptimizerName = "adamw"
-) -> list[Optimizer]:
+def make_optimizers(networks: Networks, *, learning_rate: float, weight_decay: float) -> list[Optimizer]:
     """AdamW for the network; for a sampled softmax an Adam that touches only the rows it was shown.
 
-    Matrices decay towards zero, vectors (biases) and embeddings do not. ``muon``: Muon for the matrices of the LSTMs.
-
-    Raises:
-        InputError: if this PyTorch has no Muon.
+    Matrices decay towards zero, vectors (biases) and embeddings do not.
     """
     softmax = networks.softmax
-    muon = _gates(networks.bilm) if name == "muon" else {}
-    dense = [p for p in networks.parameters() if p not in muon and not (softmax.sparse and p is softmax.weight)]
+    dense = [p for p in networks.parameters() if not (softmax.sparse and p is softmax.weight)]
     embeddings = {
         *(id(p) for p in softmax.parameters()),
         *(id(p) for m in networks.bilm.modules() if isinstance(m, nn.Embedding) for p in m.parameters()),
@@ -40,28 +30,7 @@ def make_optimizers(
     optimizers: list[Optimizer] = [AdamW(groups, lr=learning_rate, betas=_BETAS)]
     if softmax.sparse:
         optimizers.append(SparseAdam([softmax.weight], lr=learning_rate, betas=_BETAS))
-    if muon:
-        optimizers.append(_block_muon(muon, lr=learning_rate, weight_decay=weight_decay))
     return optimizers
-
-
-def _block_muon(num_blocks: dict[nn.Parameter, int], *, lr: float, weight_decay: float) -> Optimizer:
-    try:
-        from lowtide.training.muon import BlockMuon
-    except ImportError:
-        raise InputError(f"muon wants PyTorch 2.9 or newer, found {torch.__version__}: take adamw") from None
-    return BlockMuon(num_blocks, lr=lr, weight_decay=weight_decay)
-
-
-def _gates(bilm: BiLM) -> dict[nn.Parameter, int]:
-    """The matrices of the LSTMs: those that hold all four gates, and the projections."""
-    found: dict[nn.Parameter, int] = {}
-    for layer in bilm.modules():
-        if isinstance(layer, ProjectedLSTM):
-            found |= {layer.input_weight: 4, layer.recurrent_weight: 4}
-            if layer.projection_weight is not None:
-                found[layer.projection_weight] = 1
-    return found
 
 
 def set_rate(optimizers: Iterable[Optimizer], rate: float) -> None:

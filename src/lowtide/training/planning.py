@@ -24,7 +24,6 @@ from lowtide.training.reading import TextOptions
 from lowtide.training.regularisation import dropouts_for
 from lowtide.training.settings import (
     Objective,
-    OptimizerName,
     Settings,
     SoftmaxName,
     TrainableTrunk,
@@ -68,8 +67,6 @@ class TrainOptions:
     softmax: SoftmaxName | None = None
     """None: ``sampled`` where the vocabulary is large; ``adaptive`` if that of the model is, that the training begins
     with."""
-    optimizer: OptimizerName = "adamw"
-    """Of the matrices of the LSTMs; AdamW for the rest."""
     dtype: TrainingDtype = "float32"
     """Of the operands of products."""
 
@@ -85,8 +82,6 @@ class TrainOptions:
             raise InputError(f"the seed is {self.seed}, expected 0 to {2**32 - 1}")
         if self.objective not in get_args(Objective):
             raise InputError(f"unknown objective {self.objective!r}, expected {' or '.join(get_args(Objective))}")
-        if self.optimizer not in get_args(OptimizerName):
-            raise InputError(f"unknown optimizer {self.optimizer!r}, expected {' or '.join(get_args(OptimizerName))}")
         if self.dtype not in get_args(TrainingDtype):
             raise InputError(f"unknown dtype {self.dtype!r}, expected {' or '.join(get_args(TrainingDtype))}")
         if self.softmax is not None and self.softmax not in get_args(SoftmaxName):
@@ -197,7 +192,6 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         documents=text.documents,
         said_of_text=text.said,
         objective=options.objective,
-        optimizer=options.optimizer,
         dtype=options.dtype,
         is_tied=is_tied if options.tied is None else options.tied,
     )

@@ -24,7 +24,7 @@ from lowtide.training.planning import TrainOptions, plan, refuse_together
 from lowtide.training.ranks import Ranks, opened
 from lowtide.training.reading import Inputs, TextOptions, read_text
 from lowtide.training.resuming import asked_for, begun, remember
-from lowtide.training.settings import Objective, OptimizerName, SoftmaxName, TrainableTrunk, TrainingDtype
+from lowtide.training.settings import Objective, SoftmaxName, TrainableTrunk, TrainingDtype
 from lowtide.training.trainer import Trainer
 from lowtide.training.training_text import TrainingText, open_text
 from lowtide.training.watching import tensorboard as write_tensorboard
@@ -63,7 +63,6 @@ def pretrain(
     learning_rate: float | None = None,
     dropout: float | Dropouts | None = None,
     softmax: SoftmaxName | None = None,
-    optimizer: OptimizerName = "adamw",
     dtype: TrainingDtype = "float32",
     tensorboard: bool = False,
     resume: bool = False,
@@ -115,7 +114,6 @@ def pretrain(
             text, more where ``inputs="words"`` reads a small text often (`lowtide.training.regularisation`).
         softmax: ``full``; ``sampled``, which learns to tell a type from some that are drawn; ``adaptive``, which
             predicts rare types in two steps; None: sampled where the vocabulary is large, else full.
-        optimizer: ``muon`` takes more time a step and fewer steps: for the matrices of the LSTMs; AdamW for the rest.
         dtype: ``bfloat16`` rounds the operands of products to 16 bits, for GPUs and processors that multiply these
             quicker; weights, states and sums stay float32, and so is what is looked at: the perplexity, the model.
         tensorboard: whether to write what the log says for TensorBoard, too, in ``out/tensorboard``.
@@ -157,7 +155,6 @@ def pretrain(
         tensorboard=tensorboard,
         dropouts=Dropouts.plain(dropout) if isinstance(dropout, (int, float)) else dropout,
         softmax=softmax,
-        optimizer=optimizer,
         dtype=dtype,
     )
     return run(as_inputs(texts), Path(out), text_options, options, resume=resume)

@@ -115,7 +115,6 @@ def _warn_of_unused(
         "threads": str(settings.num_threads),
         "seed": str(settings.seed),
         "trunk": settings.trunk,
-        "optimizer": settings.optimizer,
         "softmax": settings.softmax,
         "dtype": settings.dtype,
         "objective": settings.objective,

@@ -20,7 +20,6 @@ from lowtide.model import BiLMConfig, Dropouts
 
 Objective = Literal["lm", "lm+cloze"]
 TrainableTrunk = Literal["elmo", "lstm"]
-OptimizerName = Literal["adamw", "muon"]
 TrainingDtype = Literal["float32", "bfloat16"]
 SoftmaxName = Literal["full", "sampled", "adaptive"]
 
@@ -81,8 +80,6 @@ class Settings:
     averaged: float = 0.1
     """Share of the budget, at the end, of which the mean of the weights is tried as well: `lowtide.training.averaging`.
     0: none."""
-    optimizer: OptimizerName = "adamw"
-    """``muon``: for the matrices of the LSTMs, see `lowtide.training.muon`; AdamW for the rest."""
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
     dtype: TrainingDtype = "float32"

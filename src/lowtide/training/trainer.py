@@ -100,7 +100,6 @@ class Trainer:
             self._networks,
             learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
-            name=settings.optimizer,
         )
         learns = {name: tensor for name, tensor in self._named_tensors().items() if tensor.requires_grad}
         # where nothing is held out, nobody looks at it
