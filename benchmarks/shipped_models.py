@@ -23,6 +23,7 @@ from lowtide.model import LSTMConfig
 from lowtide.text.opening import CutOptions
 from lowtide.text.tokenize import TokenizerName
 from lowtide.training.presets import PRESETS
+from lowtide.training.settings import SoftmaxName
 from lowtide.weights.conversion import convert
 
 WIDTH = 128
@@ -40,6 +41,7 @@ class Recipe:
     min_count: int
     max_types: int | None
     tokens: str
+    softmax: SoftmaxName
     more_tokens: str | None = None
     """That it reads in a second training, which begins with the first."""
     max_words: int = 0
@@ -54,6 +56,7 @@ RECIPES = {
         3,
         30_000,
         "13M",
+        "sampled",
         max_words=45_000,
     ),
     "zh": Recipe(
@@ -63,6 +66,7 @@ RECIPES = {
         5,
         None,
         "2700k",
+        "full",
         more_tokens="9M",
     ),
 }
@@ -100,6 +104,7 @@ def main() -> None:
         min_count=recipe.min_count,
         max_types=recipe.max_types,
         tokens=arguments.tokens or recipe.tokens,
+        softmax=recipe.softmax,
         resume=True,
     )
     if recipe.more_tokens:

@@ -90,7 +90,7 @@ def pretrain(
         Literal["auto", "full", "sampled", "adaptive"],
         typer.Option(
             help="How types are predicted: all at once, among some that are drawn, or rare ones in two steps; auto: "
-            "drawn where the vocabulary is large."
+            "one of the last two where the vocabulary is large."
         ),
     ] = "auto",
     dtype: Annotated[

@@ -498,27 +498,30 @@ def test_a_training_that_leaves_everything_out_resumes_to_the_same_bits(
     card = (tmp_path / "whole" / "README.md").read_text(encoding="utf-8")
     assert f"| dropout | {EVERYTHING} |" in card
     config = load_model(tmp_path / "whole").config
-    assert config.training["optimizer"] == _REGULARISED[kind].get("optimizer", "adamw")
     assert config.training["dtype"] == _REGULARISED[kind].get("dtype", "float32")
     assert config.training["dropouts"] == {**EVERYTHING.rates, "is_locked": True}
     assert config.bilm.dropout == 0
 
 
-def test_the_softmax_is_as_it_is_said_or_sampled_where_there_are_many_types(
+def test_the_softmax_is_as_it_is_said_or_as_many_types_and_tied_vectors_want_it(
     corpus: Path, tmp_path: Path, mini_preset: None
 ) -> None:
     few = read_text([corpus], TextOptions(max_types=100), tmp_path / "few")
     many = read_text([corpus], TextOptions(min_count=1), tmp_path / "many")
+    words = read_text([corpus], TextOptions(min_count=1, inputs="words"), tmp_path / "words")
 
-    def found(text: TrainingText, name: SoftmaxName | None = None) -> tuple[str, int | None, int]:
-        settings = settle(text, TrainOptions(budget=Budget(epochs=1), softmax=name), "tiny")
+    def found(
+        text: TrainingText, name: SoftmaxName | None = None, *, tied: bool | None = None
+    ) -> tuple[str, int | None, int]:
+        settings = settle(text, TrainOptions(budget=Budget(epochs=1), softmax=name, tied=tied), "tiny")
         assert name is None or settings.softmax == name
         return settings.softmax, settings.num_samples, len(settings.cutoffs)
 
     assert len(few.vocabulary) < 4 * 32 <= len(many.vocabulary)
     assert found(few) == ("full", None, 0) == found(many, "full")
     assert found(many) == ("sampled", 32, 0) == found(few, "sampled")
-    assert found(few, "adaptive") == ("adaptive", None, 3) == found(many, "adaptive")
+    assert found(few, "adaptive") == ("adaptive", None, 3) == found(many, "adaptive") == found(words)
+    assert found(words, tied=False) == ("sampled", 32, 0) == found(words, "sampled")
 
 
 def test_how_much_is_left_out_follows_the_passes_unless_it_is_said(corpus: Path, tmp_path: Path) -> None:

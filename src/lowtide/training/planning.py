@@ -18,6 +18,7 @@ from lowtide.model.adaptive_softmax import cheapest_cutoffs
 from lowtide.text.vocabulary import Vocabulary
 from lowtide.training import presets
 from lowtide.training.budget import Budget
+from lowtide.training.continuing import StartConfig
 from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forecast, probe
 from lowtide.training.ranks import ALONE, Ranks
 from lowtide.training.reading import TextOptions
@@ -36,8 +37,8 @@ from lowtide.training.training_text import TrainingText
 ROW_TOKENS = 64
 NUM_CLUSTERS = 3
 """Of an adaptive softmax."""
-SAMPLED_FROM = 4
-"""The softmax is sampled when the vocabulary is at least this many times the samples."""
+LARGE_FROM = 4
+"""A vocabulary is too large for a full softmax from so many times the samples of a sampled one."""
 
 VALIDATION_SHARE = 0.1
 """Of a given time, what may go into looking at the held-out text."""
@@ -65,8 +66,7 @@ class TrainOptions:
     dropouts: Dropouts | None = None
     """None: by the passes over the text."""
     softmax: SoftmaxName | None = None
-    """None: ``sampled`` where the vocabulary is large; ``adaptive`` if that of the model is, that the training begins
-    with."""
+    """None: what suits the vocabulary, or the model that the training begins with: `_suited_softmax`."""
     dtype: TrainingDtype = "float32"
     """Of the operands of products."""
 
@@ -166,11 +166,11 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
     if options.tied and start is not None and not start.is_tied:
         raise InputError(f"{start.name} predicts with other vectors than it looks up: leave tied open")
     _refuse_cloze(options.objective, documents=text.documents)
-    is_tied = can_tie and (text.has_words if start is None else start.is_tied)
-    is_adaptive = start is not None and start.is_adaptive
-    num_samples, cutoffs = _output_layer(
-        "adaptive" if options.softmax is None and is_adaptive else options.softmax, preset.num_samples, text.vocabulary
-    )
+    is_tied = options.tied
+    if is_tied is None:
+        is_tied = can_tie and (text.has_words if start is None else start.is_tied)
+    softmax = options.softmax or _suited_softmax(len(text.vocabulary), preset.num_samples, start, is_tied=is_tied)
+    num_samples, cutoffs = _output_layer(softmax, preset.num_samples, text.vocabulary)
     settings = Settings(
         preset=preset_name,
         bilm=bilm,
@@ -193,20 +193,28 @@ def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Setti
         said_of_text=text.said,
         objective=options.objective,
         dtype=options.dtype,
-        is_tied=is_tied if options.tied is None else options.tied,
+        is_tied=is_tied,
     )
     return _with_dropouts(settings, text, options)
 
 
-def _output_layer(
-    name: SoftmaxName | None, num_samples: int, vocabulary: Vocabulary
-) -> tuple[int | None, tuple[int, ...]]:
+def _suited_softmax(num_types: int, num_samples: int, start: StartConfig | None, *, is_tied: bool) -> SoftmaxName:
+    """What is quickest where nothing is asked for; a model that a training begins with keeps its own.
+
+    An adaptive softmax reads more tokens a second than a sampled one, and learns as much from each. But it touches the
+    vectors of all types in every step, which is lost only where they are touched anyway: where they are tied.
+    """
+    if start is not None and start.is_adaptive:
+        return "adaptive"
+    if num_types < LARGE_FROM * num_samples:
+        return "full"
+    return "adaptive" if is_tied and start is None else "sampled"
+
+
+def _output_layer(name: SoftmaxName, num_samples: int, vocabulary: Vocabulary) -> tuple[int | None, tuple[int, ...]]:
     """The samples of a sampled softmax, the cutoffs of an adaptive one."""
-    size = len(vocabulary)
-    if name is None:
-        name = "sampled" if size >= SAMPLED_FROM * num_samples else "full"
     if name == "sampled":
-        return min(num_samples, size // 2), ()
+        return min(num_samples, len(vocabulary) // 2), ()
     return None, (cheapest_cutoffs(vocabulary.counts, NUM_CLUSTERS) if name == "adaptive" else ())
 
 

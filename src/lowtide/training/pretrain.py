@@ -113,7 +113,8 @@ def pretrain(
         dropout: what is left out while training: one rate, or a `lowtide.model.Dropouts`; None: by the passes over the
             text, more where ``inputs="words"`` reads a small text often (`lowtide.training.regularisation`).
         softmax: ``full``; ``sampled``, which learns to tell a type from some that are drawn; ``adaptive``, which
-            predicts rare types in two steps; None: sampled where the vocabulary is large, else full.
+            predicts rare types in two steps; None: full, but where the vocabulary is large adaptive if the softmax is
+            tied, else sampled.
         dtype: ``bfloat16`` rounds the operands of products to 16 bits, for GPUs and processors that multiply these
             quicker; weights, states and sums stay float32, and so is what is looked at: the perplexity, the model.
         tensorboard: whether to write what the log says for TensorBoard, too, in ``out/tensorboard``.
