@@ -204,7 +204,8 @@ def compute(
 
 def options_of(column: str, seed: int, arguments: argparse.Namespace) -> FitOptions:
     """How a cell is learned."""
-    return FitOptions(seed=seed, epochs=arguments.epochs, fine_tuning=FineTuning() if column == FINE else None)
+    tuning = FineTuning() if column == FINE else None
+    return FitOptions(seed=seed, epochs=arguments.epochs, patience=arguments.patience, fine_tuning=tuning)
 
 
 def is_kept(cell: dict[str, Any], options: FitOptions) -> bool:
@@ -292,6 +293,7 @@ def main() -> None:
         "--threads", type=int, help="of the processor; two runs of one thread are quicker than one of 2"
     )
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--patience", type=int, default=FitOptions.patience, help="epochs without a better one")
     parser.add_argument("--shares", action="store_true", help="label efficiency on CoNLL-2003, too")
     arguments = parser.parse_args()
     if arguments.threads:
