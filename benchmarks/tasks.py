@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from lowtide.files import write_json
 from lowtide.tasks import (
     Classifier,
     ClassifierOptions,
+    ColumnOptions,
     FineTuning,
     FitOptions,
     LayerOptions,
@@ -36,12 +37,9 @@ from lowtide.tasks import (
     Tagger,
     TaggerOptions,
 )
-from lowtide.tasks.examples import TaggedSentence
 from lowtide.tasks.history import MixState
 from lowtide.tasks.reading import read_pairs, read_tagged, read_texts
-from lowtide.tasks.schemes import write_spans
 from lowtide.tasks.seeds import Spread
-from lowtide.tasks.spans import spans_of
 
 CHAR_FILTERS = 30
 """Of every tagger, whatever enters: both sides of a comparison read the letters."""
@@ -94,19 +92,10 @@ def find(data: Path, files: str, part: str) -> Path | None:
     return next((found for found in (path, path.with_name(path.name + ".xz")) if found.is_file()), None)
 
 
-def read_mended(path: Path) -> list[TaggedSentence]:
-    """Tagged sentences, in which a span that goes on without having begun begins there, as seqeval reads it.
-
-    Resume has two sentences whose first token is inside a name.
-    """
-    read = read_tagged(path)
-    return [replace(s, tags=write_spans(spans_of(s.tags), len(s.tags), "IOB2")) for s in read]
-
-
 def parts(data: Path, of: DataSet) -> list[list[Any]] | None:
     """Training, validation and test examples; where no file of training examples is to be had, those of validation."""
     read: dict[str, Callable[[Path], list[Any]]] = {
-        "tags": read_mended,
+        "tags": lambda path: read_tagged(path, ColumnOptions(lenient=True)),
         "labels": read_texts,
         "pairs": read_pairs,
         "scores": lambda path: read_pairs(path, answer="score"),

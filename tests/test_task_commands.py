@@ -79,6 +79,19 @@ def test_a_line_that_breaks_is_named(run: Command, saved_bytes: tiny.Saved, tmp_
     assert ran.code == 2 and "t.conll:2: found 1 columns, expected 2 as in line 1" in ran.err
 
 
+def test_spans_that_break_their_scheme_are_refused_or_read_as_seqeval_does(
+    run: Command, saved_bytes: tiny.Saved, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "t.conll", tmp_path / "out"
+    path.write_text("the\tO\ntide\tB-X\n\nthe\tO\nriver\tI-X\nbank\tB-X\nbank\tB-Y\n", encoding="utf-8")
+    command = ("train", "tagger", saved_bytes.folder, path, "--out", out, *QUICK)
+    ran = run(*command)
+    assert ran.code == 2 and "t.conll:5: 'I-X' cannot stand behind 'O' in IOB2" in ran.err and not out.exists()
+    assert run(*command, "--lenient").code == 0
+    assert run("evaluate", "task", out, path).code == 2
+    assert run("evaluate", "task", out, path, "--lenient").code == 0
+
+
 @pytest.mark.parametrize(
     ("command", "options"),
     [("tagger", TaggerOptions()), ("classifier", ClassifierOptions()), ("matcher", MatcherOptions())],

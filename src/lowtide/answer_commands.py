@@ -15,6 +15,7 @@ from lowtide.messages import say
 from lowtide.task_commands import (
     Column,
     Columns,
+    Lenient,
     Quoted,
     ShowText,
     TokenColumn,
@@ -73,6 +74,7 @@ def evaluate(
     embedding: Embedding = None,
     column: Column = None,
     token_column: TokenColumn = 0,
+    lenient: Lenient = False,
     columns: Columns = None,
     quoted: Quoted = None,
     encoding: Encoding = "utf-8",
@@ -91,10 +93,12 @@ def evaluate(
     if isinstance(opened, Tagger):
         if columns is not None or quoted is not None:
             raise InputError("a tagger reads a token a row: say --column and --token-column, not --columns or --quoted")
-        reading = column_options(column, token_column, encoding)
+        reading = column_options(column, token_column, encoding, lenient=lenient)
     else:
-        if column is not None or token_column:
-            raise InputError(f"a {opened.kind} reads an example a row: say --columns, not --column or --token-column")
+        if column is not None or token_column or lenient:
+            raise InputError(
+                f"a {opened.kind} reads an example a row: say --columns, not --column, --token-column or --lenient"
+            )
         reading = row_options(columns, quoted, encoding)
     judged: Task[Any, Any] = opened
     found = judged.evaluate_examples(judged.read_examples(source, reading))

@@ -65,6 +65,10 @@ Column = Annotated[
     str | None, typer.Option(help="Of the tags: a number from 0; in CoNLL-U a name. [default: the last; upos]")
 ]
 TokenColumn = Annotated[int, typer.Option(help="Of the tokens: a number from 0; CoNLL-U has its own.")]
+Lenient = Annotated[
+    bool,
+    typer.Option("--lenient", help="Read spans that break their scheme as seqeval does, instead of refusing them."),
+]
 Columns = Annotated[
     str | None, typer.Option(help="What the columns are, if the file does not say: 'label text', 'score first second'.")
 ]
@@ -86,6 +90,7 @@ def tagger(
     scheme: Annotated[
         Literal["auto", "none", "IOB1", "IOB2", "BIOES", "BMES", "BILOU"], typer.Option(help="How tags write spans.")
     ] = "auto",
+    lenient: Lenient = False,
     layers: Layers = "learned",
     layer_norm: LayerNorm = "none",
     penalty: Penalty = 0.001,
@@ -125,7 +130,7 @@ def tagger(
         (train, valid, test),
         out,
         _fit_options(epochs, patience, batch_size, learning_rate, fine_tune),
-        column_options(column, token_column, encoding),
+        column_options(column, token_column, encoding, lenient=lenient),
         (seed, seeds),
         device=device,
         show_text=show_text,
@@ -326,12 +331,13 @@ def _teach(
     tell(say("{out}: learned", out=out))
 
 
-def column_options(column: str | None, token_column: int, encoding: str) -> ColumnOptions:
+def column_options(column: str | None, token_column: int, encoding: str, *, lenient: bool = False) -> ColumnOptions:
     """How a file with a token a row is read."""
     from lowtide.tasks import ColumnOptions
 
     is_number = column is not None and column.removeprefix("-").isdecimal()
-    return ColumnOptions(int(column) if column is not None and is_number else column, token_column, encoding)
+    tag = int(column) if column is not None and is_number else column
+    return ColumnOptions(tag, token_column, encoding, lenient)
 
 
 def row_options(columns: str | None, quoted: bool | None, encoding: str) -> RowOptions:

@@ -6,8 +6,17 @@ from hypothesis import strategies as st
 
 from lowtide.errors import InputError
 from lowtide.tasks.examples import Place, TaggedSentence
-from lowtide.tasks.schemes import SCHEMES, Scheme, check_scheme, convert, find_scheme, first_break, write_spans
-from lowtide.tasks.spans import Span
+from lowtide.tasks.schemes import (
+    SCHEMES,
+    Scheme,
+    check_scheme,
+    convert,
+    find_scheme,
+    first_break,
+    read_leniently,
+    write_spans,
+)
+from lowtide.tasks.spans import Span, spans_of
 
 SPANS = [("X", 0, 1), ("X", 1, 4), ("Y", 4, 6), ("X", 7, 9)]
 WRITTEN = {
@@ -104,3 +113,41 @@ def test_one_malformed_tag_among_spans_is_named(stray: str) -> None:
 
 def test_tags_of_which_few_look_like_spans_write_none() -> None:
     assert find_scheme([TaggedSentence(["a", "b", "c"], ["B-x", "NN", "VB"], Place("t"))]) is None
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_lenient_reading_leaves_what_breaks_nothing(scheme: Scheme) -> None:
+    assert [sentence.tags for sentence in read_leniently(tagged(WRITTEN[scheme], "O"))] == [
+        WRITTEN[scheme].split(),
+        ["O"],
+    ]
+
+
+@pytest.mark.parametrize("tags", ["DT NN VB", "O O O", "NOUN I-X", "B I-X"])
+def test_a_lenient_reading_leaves_tags_that_write_no_spans(tags: str) -> None:
+    assert read_leniently(tagged(tags))[0].tags == tags.split()
+
+
+@pytest.mark.parametrize(
+    ("broken", "mended"),
+    [
+        ("O I-X I-X O B-Y B-X", "O B-X I-X O B-Y B-X"),
+        ("I-X I-Y B-X B-X O", "B-X B-Y B-X B-X O"),
+        ("S-X B-X I-X O B-Y E-Y", "S-X B-X E-X O B-Y E-Y"),
+        ("B-X M-X O S-Y M-X E-X", "B-X E-X O S-Y B-X E-X"),
+        ("U-Y L-X O B-X L-X", "U-Y U-X O B-X L-X"),
+    ],
+)
+def test_broken_spans_are_read_as_seqeval_reads_them_and_written_in_their_scheme(broken: str, mended: str) -> None:
+    whole = " ".join(tag for tag in mended.split() if tag != "O")
+    sentences = read_leniently(tagged(whole, broken, whole))
+    assert [" ".join(sentence.tags) for sentence in sentences] == [whole, mended, whole]
+    assert sentences[1].place.token(0) == tagged(whole, broken)[1].place.token(0)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.sampled_from(["O", "B-X", "I-X", "E-X", "S-X", "B-Y", "I-Y", "E-Y", "S-Y"]), min_size=1))
+def test_a_lenient_reading_keeps_every_span_and_breaks_nothing(tags: list[str]) -> None:
+    (read,) = read_leniently([TaggedSentence(["w"] * len(tags), tags, Place("t"))])
+    assert spans_of(read.tags) == spans_of(tags)
+    find_scheme([read])

@@ -12,8 +12,10 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 from lowtide.errors import InputError
@@ -27,6 +29,7 @@ _LETTERS: dict[Scheme, str] = {"IOB1": "BI", "IOB2": "BI", "BIOES": "BIES", "BME
 _ROLES = "BIES"
 _ORDER: tuple[Scheme, ...] = ("IOB2", "IOB1", "BIOES", "BMES", "BILOU")
 """Where several fit, the first is meant."""
+log = logging.getLogger("lowtide")
 _TAG = re.compile(r"O|([BIESMLU])(?:-(.+))?", re.DOTALL)
 
 
@@ -65,19 +68,38 @@ def find_scheme(sentences: Iterable[TaggedSentence]) -> Scheme | None:
     """
     tagged = list(sentences)
     _refuse_stray(tagged)
-    matches = [_TAG.fullmatch(tag) for tag in {tag for sentence in tagged for tag in sentence.tags}]
+    best, broken = _nearest_scheme(tagged)
+    if best is not None and broken:
+        raise InputError(_what_breaks(broken[0], best))
+    return best
+
+
+def read_leniently(sentences: Sequence[TaggedSentence]) -> list[TaggedSentence]:
+    """Spans that break their scheme, written anew as conlleval and seqeval read them; all else stays.
+
+    So a span that goes on without having begun begins there. See `lowtide.tasks.spans.spans_of`.
+    """
+    scheme, broken = _nearest_scheme(sentences)
+    if scheme is None or not broken:
+        return list(sentences)
+    counts = f"{len(broken):,}", f"{len(sentences):,}"
+    log.info("%s of %s sentences have tags that break %s: their spans are read as seqeval reads them", *counts, scheme)
+    return [replace(s, tags=write_spans(_spans(s.tags, scheme), len(s.tags), scheme)) for s in sentences]
+
+
+def _nearest_scheme(sentences: Sequence[TaggedSentence]) -> tuple[Scheme | None, list[TaggedSentence]]:
+    """The scheme that fewest sentences break, and these; None if the tags write no spans."""
+    matches = [_TAG.fullmatch(tag) for tag in {tag for sentence in sentences for tag in sentence.tags}]
     letters = {match[1] for match in matches if match is not None and match[1]}
     typed = {match[2] is not None for match in matches if match is not None and match[1]}
     if not letters or len(typed) > 1 or not all(matches) or not letters & {"B", "I", "S", "U"}:
-        return None
+        return None, []
     fitting = [scheme for scheme in _ORDER if letters <= set(_LETTERS[scheme])]
     if not fitting:
-        return None
-    broken = {scheme: [s for s in tagged if first_break(s.tags, scheme) is not None] for scheme in fitting}
+        return None, []
+    broken = {scheme: [s for s in sentences if first_break(s.tags, scheme) is not None] for scheme in fitting}
     best = min(fitting, key=lambda scheme: len(broken[scheme]))
-    if broken[best]:
-        raise InputError(_what_breaks(broken[best][0], best))
-    return best
+    return best, broken[best]
 
 
 def _refuse_stray(sentences: Sequence[TaggedSentence]) -> None:
@@ -115,8 +137,8 @@ def _what_breaks(sentence: TaggedSentence, scheme: Scheme) -> str:
     before = "the beginning of a sentence" if number == 0 else repr(sentence.tags[number - 1])
     after = "the end of a sentence" if number > last else repr(sentence.tags[number])
     return (
-        f"{where}: {after} cannot stand behind {before} in {scheme}: correct it, name another scheme, or say that "
-        "the tags write no spans (none)"
+        f"{where}: {after} cannot stand behind {before} in {scheme}: correct it, read it as seqeval does (lenient), "
+        "name another scheme, or say that the tags write no spans (none)"
     )
 
 
@@ -149,7 +171,11 @@ def convert(tags: Sequence[str], source: Scheme, target: Scheme) -> list[str]:
     """
     if source == target:
         return list(tags)
-    return write_spans(spans_of([_as_bioes(tag, source) for tag in tags]), len(tags), target)
+    return write_spans(_spans(tags, source), len(tags), target)
+
+
+def _spans(tags: Sequence[str], scheme: Scheme) -> list[Span]:
+    return spans_of([_as_bioes(tag, scheme) for tag in tags])
 
 
 def _as_bioes(tag: str, scheme: Scheme) -> str:
