@@ -28,7 +28,6 @@ from lowtide.files import write_json
 from lowtide.tasks import (
     Classifier,
     ClassifierOptions,
-    ColumnOptions,
     FineTuning,
     FitOptions,
     LayerOptions,
@@ -95,7 +94,7 @@ def find(data: Path, files: str, part: str) -> Path | None:
 def parts(data: Path, of: DataSet) -> list[list[Any]] | None:
     """Training, validation and test examples; where no file of training examples is to be had, those of validation."""
     read: dict[str, Callable[[Path], list[Any]]] = {
-        "tags": lambda path: read_tagged(path, ColumnOptions(lenient=True)),
+        "tags": read_tagged,
         "labels": read_texts,
         "pairs": read_pairs,
         "scores": lambda path: read_pairs(path, answer="score"),
@@ -123,7 +122,7 @@ def make(of: DataSet, embedding: list[Embedder], layers: str) -> Any:
     """A task that has learned nothing."""
     entering = LayerOptions(layers)
     if of.kind == "tags":
-        return Tagger(embedding, TaggerOptions(layers=entering, char_filters=CHAR_FILTERS))
+        return Tagger(embedding, TaggerOptions(layers=entering, char_filters=CHAR_FILTERS, lenient=True))
     if of.kind == "labels":
         return Classifier(embedding, ClassifierOptions(layers=entering))
     objective = MatcherOptions(layers=entering, objective="cosine" if of.kind == "scores" else "classify")

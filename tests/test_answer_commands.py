@@ -66,8 +66,9 @@ def test_wrong_answers_are_shown_to_who_asks(run: Command, classifier: Path, tmp
 def test_columns_of_the_other_kind_of_file_are_refused(run: Command, tagger: Path, classifier: Path) -> None:
     for option in (("--columns", "label text"), ("--quoted",)):
         assert "a tagger reads a token a row" in run("evaluate", "task", tagger, "t.conll", *option).err
-    for option in (("--column", "1"), ("--token-column", "1"), ("--lenient",)):
+    for option in (("--column", "1"), ("--token-column", "1")):
         assert "a classifier reads an example a row" in run("evaluate", "task", classifier, "t.tsv", *option).err
+    assert "a classifier has none: leave it out" in run("evaluate", "task", classifier, "t.tsv", "--lenient").err
 
 
 @pytest.mark.filterwarnings("always")

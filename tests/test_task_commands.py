@@ -87,9 +87,18 @@ def test_spans_that_break_their_scheme_are_refused_or_read_as_seqeval_does(
     command = ("train", "tagger", saved_bytes.folder, path, "--out", out, *QUICK)
     ran = run(*command)
     assert ran.code == 2 and "t.conll:5: 'I-X' cannot stand behind 'O' in IOB2" in ran.err and not out.exists()
-    assert run(*command, "--lenient").code == 0
-    assert run("evaluate", "task", out, path).code == 2
-    assert run("evaluate", "task", out, path, "--lenient").code == 0
+    ran = run(*command, "--lenient", "--scheme", "none")
+    assert ran.code == 2 and "leave one out" in ran.err and not out.exists()
+    ran = run(*command, "--lenient")
+    assert ran.code == 0 and "t.conll:4: 1 sentences break IOB2, and are read as seqeval reads them" in ran.err
+    assert run("evaluate", "task", out, path).code == 0  # as it was learned
+
+    whole, strict = tmp_path / "whole.conll", tmp_path / "strict"
+    whole.write_text(path.read_text(encoding="utf-8").replace("I-X", "B-X"), encoding="utf-8")
+    assert run("train", "tagger", saved_bytes.folder, whole, "--out", strict, *QUICK).code == 0
+    assert run("evaluate", "task", strict, path).code == 2
+    lenient = run("evaluate", "task", strict, path, "--lenient")
+    assert lenient.code == 0 and lenient.out == run("evaluate", "task", strict, whole).out
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -93,12 +94,14 @@ def evaluate(
     if isinstance(opened, Tagger):
         if columns is not None or quoted is not None:
             raise InputError("a tagger reads a token a row: say --column and --token-column, not --columns or --quoted")
-        reading = column_options(column, token_column, encoding, lenient=lenient)
+        reading = column_options(column, token_column, encoding)
+        if lenient:
+            opened.options = replace(opened.options, lenient=True)
     else:
-        if column is not None or token_column or lenient:
-            raise InputError(
-                f"a {opened.kind} reads an example a row: say --columns, not --column, --token-column or --lenient"
-            )
+        if lenient:
+            raise InputError(f"--lenient says how spans are read, and a {opened.kind} has none: leave it out")
+        if column is not None or token_column:
+            raise InputError(f"a {opened.kind} reads an example a row: say --columns, not --column or --token-column")
         reading = row_options(columns, quoted, encoding)
     judged: Task[Any, Any] = opened
     found = judged.evaluate_examples(judged.read_examples(source, reading))

@@ -123,6 +123,7 @@ def tagger(
         char_filters=characters,
         dropout=dropout,
         scheme=scheme,
+        lenient=lenient,
     )
     _teach(
         lambda embeddings: Tagger(embeddings, options, device=device),
@@ -130,7 +131,7 @@ def tagger(
         (train, valid, test),
         out,
         _fit_options(epochs, patience, batch_size, learning_rate, fine_tune),
-        column_options(column, token_column, encoding, lenient=lenient),
+        column_options(column, token_column, encoding),
         (seed, seeds),
         device=device,
         show_text=show_text,
@@ -331,13 +332,12 @@ def _teach(
     tell(say("{out}: learned", out=out))
 
 
-def column_options(column: str | None, token_column: int, encoding: str, *, lenient: bool = False) -> ColumnOptions:
+def column_options(column: str | None, token_column: int, encoding: str) -> ColumnOptions:
     """How a file with a token a row is read."""
     from lowtide.tasks import ColumnOptions
 
     is_number = column is not None and column.removeprefix("-").isdecimal()
-    tag = int(column) if column is not None and is_number else column
-    return ColumnOptions(tag, token_column, encoding, lenient)
+    return ColumnOptions(int(column) if column is not None and is_number else column, token_column, encoding)
 
 
 def row_options(columns: str | None, quoted: bool | None, encoding: str) -> RowOptions:

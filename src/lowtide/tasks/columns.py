@@ -32,7 +32,7 @@ CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "depre
 
 @dataclass(frozen=True)
 class ColumnOptions:
-    """Which columns of a file are wanted, and how they are read."""
+    """Which columns of a file are wanted, and how its bytes are read."""
 
     tag: int | str | None = None
     """The column of the tags, counted from 0, from -1 at the end; of CoNLL-U also by its name, such as ``xpos``.
@@ -40,8 +40,6 @@ class ColumnOptions:
     token: int = 0
     """The column of the tokens; CoNLL-U has its own."""
     encoding: str = "utf-8"
-    lenient: bool = False
-    """Whether spans that break their scheme are read as conlleval and seqeval read them; else they are refused."""
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,18 @@ class TaggerOptions(HeadOptions):
     """As Ma & Hovy (2016)."""
     scheme: SchemeChoice = "auto"
     """In which the tags write spans: ``auto`` finds out; ``none``: they write none, as parts of speech."""
+    lenient: bool = False
+    """Whether spans that break their scheme are read as conlleval and seqeval read them; else they are refused."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ConfigError: if a number is out of range, or spans are to be read of tags that write none.
+        """
+        super().__post_init__()
+        if self.lenient and self.scheme == "none":
+            raise ConfigError("lenient says how spans are read, and scheme 'none' that tags write none: leave one out")
 
 
 @dataclass(frozen=True)

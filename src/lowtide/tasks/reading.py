@@ -12,7 +12,6 @@ from lowtide.errors import InputError
 from lowtide.tasks.columns import ColumnOptions, lines_of, read_columns, read_tokens
 from lowtide.tasks.examples import LabelledPair, LabelledText, TaggedSentence
 from lowtide.tasks.rows import Row, RowOptions, read_rows
-from lowtide.tasks.schemes import read_leniently
 from lowtide.text.lines import OPENERS, Line
 
 Example = TypeVar("Example")
@@ -46,15 +45,13 @@ def read_tagged(path: Path, options: ColumnOptions | None = None) -> list[Tagged
         MissingPathError: if the file is not there.
         InputError: if a row is broken, with its line; or if there is none.
     """
-    kind, options = file_kind(path), options or ColumnOptions()
+    kind = file_kind(path)
     if kind in ("tsv", "csv"):
         raise InputError(f"{path}: expected one token a line (.conll, .conllu) or JSON lines with tokens and tags")
-    if kind == "jsonl":
-        rows = read_rows(path, kind, RowOptions(encoding=options.encoding))
-        sentences = _some(path, [_tagged(row) for row in rows])
-    else:
-        sentences = read_columns(path, options, is_conllu=kind == "conllu")
-    return read_leniently(sentences) if options.lenient else sentences
+    if kind != "jsonl":
+        return read_columns(path, options, is_conllu=kind == "conllu")
+    encoding = (options or ColumnOptions()).encoding
+    return _some(path, [_tagged(row) for row in read_rows(path, kind, RowOptions(encoding=encoding))])
 
 
 def _tagged(row: Row) -> TaggedSentence:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import re
@@ -26,24 +27,25 @@ Scheme = Literal["IOB1", "IOB2", "BIOES", "BMES", "BILOU"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 _LETTERS: dict[Scheme, str] = {"IOB1": "BI", "IOB2": "BI", "BIOES": "BIES", "BMES": "BMES", "BILOU": "BILU"}
 """What begins a span, is inside, ends it, and is one alone."""
-_ROLES = "BIES"
+_ROLES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
+"""A letter says the same in all of them."""
 _ORDER: tuple[Scheme, ...] = ("IOB2", "IOB1", "BIOES", "BMES", "BILOU")
 """Where several fit, the first is meant."""
 log = logging.getLogger("lowtide")
 _TAG = re.compile(r"O|([BIESMLU])(?:-(.+))?", re.DOTALL)
 
 
-def _role(tag: str | None, scheme: Scheme) -> tuple[str, str]:
-    """What a tag says in a scheme: ``O``, ``B``, ``I``, ``E`` or ``S``, and the type; the ends of a sentence are O."""
+def _role(tag: str | None) -> tuple[str, str]:
+    """What a tag says: ``O``, ``B``, ``I``, ``E`` or ``S``, and the type; the ends of a sentence are O."""
     if tag is None or tag == "O":
         return "O", ""
     letter, _, type_ = tag.partition("-")
-    return _ROLES[_LETTERS[scheme].index(letter)], type_
+    return _ROLES[letter], type_
 
 
 def may_follow(before: str | None, after: str | None, scheme: Scheme) -> bool:
     """Whether one tag may stand behind another; None is what stands before and behind a sentence."""
-    (role_before, type_before), (role, type_) = _role(before, scheme), _role(after, scheme)
+    (role_before, type_before), (role, type_) = _role(before), _role(after)
     is_same = type_before == type_ and role_before != "O"
     if scheme == "IOB1":
         return role != "B" or is_same
@@ -68,38 +70,60 @@ def find_scheme(sentences: Iterable[TaggedSentence]) -> Scheme | None:
     """
     tagged = list(sentences)
     _refuse_stray(tagged)
-    best, broken = _nearest_scheme(tagged)
-    if best is not None and broken:
-        raise InputError(_what_breaks(broken[0], best))
-    return best
+    scheme = _nearest_scheme(tagged)
+    if scheme is not None:
+        check_scheme(tagged, scheme)
+    return scheme
 
 
-def read_leniently(sentences: Sequence[TaggedSentence]) -> list[TaggedSentence]:
-    """Spans that break their scheme, written anew as conlleval and seqeval read them; all else stays.
+def read_leniently(sentences: Sequence[TaggedSentence], scheme: Scheme | None = None) -> list[TaggedSentence]:
+    """Sentences that break their scheme, written anew with the spans that conlleval and seqeval find in them.
 
-    So a span that goes on without having begun begins there. See `lowtide.tasks.spans.spans_of`.
+    So a span that goes on without having begun begins there; see `lowtide.tasks.spans.spans_of`. The letters of BMES
+    and BILOU are read as those of BIOES. All else stays, a tag of no span among it.
+
+    Args:
+        sentences: with any tags.
+        scheme: in which spans are written; None: the one that fewest sentences break.
     """
-    scheme, broken = _nearest_scheme(sentences)
-    if scheme is None or not broken:
+    scheme = scheme or _nearest_scheme(sentences)
+    if scheme is None:
         return list(sentences)
-    counts = f"{len(broken):,}", f"{len(sentences):,}"
-    log.info("%s of %s sentences have tags that break %s: their spans are read as seqeval reads them", *counts, scheme)
-    return [replace(s, tags=write_spans(_spans(s.tags, scheme), len(s.tags), scheme)) for s in sentences]
+    read = [
+        replace(s, tags=write_spans(_spans(s.tags), len(s.tags), scheme))
+        if _is_broken(s, scheme) and all(map(_TAG.fullmatch, s.tags))
+        else s
+        for s in sentences
+    ]
+    broken = [old.place for old, new in zip(sentences, read, strict=True) if old is not new]
+    if broken:
+        log.info("%s: %s sentences break %s, and are read as seqeval reads them", broken[0], f"{len(broken):,}", scheme)
+    return read
 
 
-def _nearest_scheme(sentences: Sequence[TaggedSentence]) -> tuple[Scheme | None, list[TaggedSentence]]:
-    """The scheme that fewest sentences break, and these; None if the tags write no spans."""
+def _nearest_scheme(sentences: Sequence[TaggedSentence]) -> Scheme | None:
+    """The scheme that fewest sentences break; None if the tags write no spans."""
     matches = [_TAG.fullmatch(tag) for tag in {tag for sentence in sentences for tag in sentence.tags}]
     letters = {match[1] for match in matches if match is not None and match[1]}
     typed = {match[2] is not None for match in matches if match is not None and match[1]}
-    if not letters or len(typed) > 1 or not all(matches) or not letters & {"B", "I", "S", "U"}:
-        return None, []
+    if len(typed) != 1 or not all(matches) or not letters & {"B", "I", "S", "U"}:
+        return None
     fitting = [scheme for scheme in _ORDER if letters <= set(_LETTERS[scheme])]
-    if not fitting:
-        return None, []
-    broken = {scheme: [s for s in sentences if first_break(s.tags, scheme) is not None] for scheme in fitting}
-    best = min(fitting, key=lambda scheme: len(broken[scheme]))
-    return best, broken[best]
+    if typed == {False} and not fitting:
+        return None
+    others = [scheme for scheme in _ORDER if scheme not in fitting]
+    return min(fitting + others, key=lambda scheme: sum(_is_broken(sentence, scheme) for sentence in sentences))
+
+
+def _is_broken(sentence: TaggedSentence, scheme: Scheme) -> bool:
+    return not all(_is_of(tag, scheme) for tag in sentence.tags) or first_break(sentence.tags, scheme) is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_of(tag: str, scheme: Scheme) -> bool:
+    """Whether a tag has a letter of a scheme."""
+    match = _TAG.fullmatch(tag)
+    return match is not None and (match[1] or "B") in _LETTERS[scheme]
 
 
 def _refuse_stray(sentences: Sequence[TaggedSentence]) -> None:
@@ -122,8 +146,7 @@ def check_scheme(sentences: Iterable[TaggedSentence], scheme: Scheme) -> None:
     """
     for sentence in sentences:
         for number, tag in enumerate(sentence.tags):
-            match = _TAG.fullmatch(tag)
-            if match is None or (match[1] or "B") not in _LETTERS[scheme]:
+            if not _is_of(tag, scheme):
                 raise InputError(f"{sentence.place.token(number)}: {tag!r} is no tag of {scheme}")
         if first_break(sentence.tags, scheme) is not None:
             raise InputError(_what_breaks(sentence, scheme))
@@ -169,15 +192,8 @@ def convert(tags: Sequence[str], source: Scheme, target: Scheme) -> list[str]:
         source: in which they are written.
         target: in which they are wanted.
     """
-    if source == target:
-        return list(tags)
-    return write_spans(_spans(tags, source), len(tags), target)
+    return list(tags) if source == target else write_spans(_spans(tags), len(tags), target)
 
 
-def _spans(tags: Sequence[str], scheme: Scheme) -> list[Span]:
-    return spans_of([_as_bioes(tag, scheme) for tag in tags])
-
-
-def _as_bioes(tag: str, scheme: Scheme) -> str:
-    """A tag in the letters that `spans_of` knows."""
-    return tag if tag == "O" else _ROLES[_LETTERS[scheme].index(tag[0])] + tag[1:]
+def _spans(tags: Sequence[str]) -> list[Span]:
+    return spans_of([_ROLES[tag[0]] + tag[1:] if tag[0] in _ROLES else tag for tag in tags])

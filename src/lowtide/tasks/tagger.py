@@ -24,7 +24,7 @@ from lowtide.tasks.labels import require_labels
 from lowtide.tasks.options import FitOptions, TaggerOptions
 from lowtide.tasks.reading import read_tagged
 from lowtide.tasks.reports import Evaluation, judge_spans, judge_tags
-from lowtide.tasks.schemes import Scheme, check_scheme, convert, find_scheme, write_spans
+from lowtide.tasks.schemes import Scheme, check_scheme, convert, find_scheme, read_leniently, write_spans
 from lowtide.tasks.spans import Span, spans_of
 from lowtide.tasks.task import Probabilities, Task
 from lowtide.tasks.token_network import TokenNetwork
@@ -175,7 +175,14 @@ class Tagger(Task[TaggedSentence, Tags]):
                 if not isinstance(tag, str):
                     raise InputError(f"{place.token(at)}: the tag is {type(tag).__name__}, expected a text: its name")
             found.append(TaggedSentence(tokens, list(of_tokens), place))
-        return found
+        return self._read(found)
+
+    def _read(self, examples: list[TaggedSentence]) -> list[TaggedSentence]:
+        """Examples with their spans as the options want them read."""
+        if not self.options.lenient:
+            return examples
+        choice = self.options.scheme
+        return read_leniently(examples, None if choice == "auto" or choice == "none" else choice)
 
     @property
     def _head(self) -> TaggerHead:
@@ -190,7 +197,7 @@ class Tagger(Task[TaggedSentence, Tags]):
 
     def read_examples(self, path: str | Path, how: ColumnOptions | None = None) -> list[TaggedSentence]:
         """CoNLL columns, CoNLL-U or JSON lines."""
-        return read_tagged(Path(path), how)
+        return self._read(read_tagged(Path(path), how))
 
     def _learn_labels(self, examples: Sequence[TaggedSentence]) -> None:
         choice = self.options.scheme
