@@ -161,7 +161,7 @@ class FitOptions:
 
     epochs: int = 20
     """At most."""
-    patience: int = 5
+    patience: int = 10
     """Epochs without a better score on the validation examples, before it stops."""
     batch_size: int = 32
     """Sentences, or pairs."""
