@@ -16,6 +16,7 @@ BUILT_INS = {
     errors.WriteError: OSError,
     errors.MissingExtraError: ImportError,
     errors.TrainingError: RuntimeError,
+    errors.DivergenceError: RuntimeError,
 }
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from lowtide.embeddings.elmo import Elmo as Elmo
     from lowtide.embeddings.loading import load as load
     from lowtide.embeddings.loading import models as models
+    from lowtide.embeddings.one_hot import OneHot as OneHot
     from lowtide.embeddings.outputs import open_embeddings as open_embeddings
+    from lowtide.embeddings.word2vec import Word2Vec as Word2Vec
     from lowtide.model.layer_mix import LayerMix as LayerMix
     from lowtide.training.pretrain import pretrain as pretrain
 
@@ -24,11 +26,24 @@ if TYPE_CHECKING:
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = "0.1.0"
-__all__ = ["Elmo", "LayerMix", "LowtideError", "__version__", "load", "models", "open_embeddings", "pretrain"]
+__all__ = [
+    "Elmo",
+    "LayerMix",
+    "LowtideError",
+    "OneHot",
+    "Word2Vec",
+    "__version__",
+    "load",
+    "models",
+    "open_embeddings",
+    "pretrain",
+]
 
 _HOMES = {
     "Elmo": "lowtide.embeddings.elmo",
     "LayerMix": "lowtide.model.layer_mix",
+    "OneHot": "lowtide.embeddings.one_hot",
+    "Word2Vec": "lowtide.embeddings.word2vec",
     "load": "lowtide.embeddings.loading",
     "models": "lowtide.embeddings.loading",
     "open_embeddings": "lowtide.embeddings.outputs",

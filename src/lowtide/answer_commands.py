@@ -42,8 +42,14 @@ def predict(
         typer.Option("--format", help="What INPUT is. [default: as its name says; else a text]"),
     ] = None,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="With every answer, how probable each label is: .jsonl.")
+        bool,
+        typer.Option(
+            "--probabilities", help="With every answer, how probable each label is, or how similar two texts: .jsonl."
+        ),
     ] = False,
+    n_best: Annotated[
+        int | None, typer.Option(min=1, help="With the tags, so many of the most probable taggings: .jsonl.")
+    ] = None,
     embedding: Embedding = None,
     token_column: TokenColumn = 0,
     columns: Columns = None,
@@ -65,6 +71,7 @@ def predict(
         columns=column_options(None, token_column, encoding),
         kind=kind,
         with_probabilities=probabilities,
+        n_best=n_best,
     )
     tell(say("{out}: {count:,} answers", out=out, count=count))
 

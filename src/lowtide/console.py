@@ -29,7 +29,7 @@ def run(command: Callable[[], object]) -> None:
         if isinstance(stream, io.TextIOWrapper):  # a pipe may be set to something that has no Chinese
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     signal.signal(signal.SIGTERM, _stop)  # leaves no temporary file, as Ctrl-C
-    warnings.showwarning = _show_warning  # where it was raised tells a user nothing
+    warnings.showwarning = _warnings_shown_once()  # where it was raised tells a user nothing
     try:
         try:
             command()
@@ -76,8 +76,16 @@ def _reason(error: Exception) -> str:
     return translated(str(error))
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    tell(say("warning: {message}", message=translated(str(message))))
+def _warnings_shown_once() -> Callable[..., None]:
+    """What shows a warning, and the same one not again: every seed checks the same examples."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in shown:
+            shown.add(str(message))
+            tell(say("warning: {message}", message=translated(str(message))))
+
+    return show
 
 
 def tell(line: str) -> None:

@@ -72,6 +72,10 @@ class TrainingError(LowtideError, RuntimeError):
     """A training that cannot go on."""
 
 
+class DivergenceError(TrainingError):
+    """The loss, a gradient or a perplexity of a training is no number any more."""
+
+
 def require(module: str, *, extra: str) -> ModuleType:
     """Import an optional library, or say which command installs it.
 

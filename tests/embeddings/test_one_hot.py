@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import lowtide
 from lowtide.embeddings.loading import load_any
 from lowtide.embeddings.one_hot import OneHot
 from lowtide.errors import InputError
@@ -49,3 +51,17 @@ def test_a_text_without_tokens_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("\n \n", encoding="utf-8")
     with pytest.raises(InputError, match="holds no token"):
         OneHot.train([tmp_path / "text.txt"])
+
+
+def test_it_is_public() -> None:
+    assert lowtide.OneHot is OneHot and "OneHot" in lowtide.__all__
+
+
+def test_one_bare_text_is_one_sparse_matrix(one_hot: OneHot) -> None:
+    assert np.array_equal(one_hot.embed_sparse("the dog saw").toarray(), one_hot.embed("the dog saw"))
+
+
+@pytest.mark.parametrize(("name", "found"), [("min_count", 0), ("max_types", 0), ("max_types", 1.5)])
+def test_a_number_out_of_range_is_refused_before_a_text_is_read(tmp_path: Path, name: str, found: Any) -> None:
+    with pytest.raises(InputError, match=f"{name} is {found}, expected a whole number of at least 1"):
+        OneHot.train([tmp_path / "missing.txt"], **{name: found})

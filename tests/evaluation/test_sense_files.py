@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lowtide.errors import InputError, MissingPathError
-from lowtide.evaluation.sense_files import find_file_kind, read_pairs, read_uses
+from lowtide.evaluation.sense_files import read_labelled, read_pairs, read_uses
 from lowtide.text.tokenize import make_tokenizer
 
 USES = "word\tsense\ttoken_index\tsentence\nbank\tmoney\t1\tthe bank 's vault\n"
@@ -44,10 +47,10 @@ def test_of_a_word_that_is_cut_all_tokens_are_marked(path: Path) -> None:
 
 
 def test_the_header_tells_what_a_file_holds(path: Path) -> None:
-    assert find_file_kind(write(path, USES)) == "uses"
-    assert find_file_kind(write(path, PAIRS)) == "pairs"
+    assert read_labelled(write(path, USES), WORDS) == (read_uses(path), [])
+    assert read_labelled(write(path, PAIRS), WORDS) == ([], read_pairs(path, WORDS))
     with pytest.raises(InputError, match=r"labelled\.tsv:1: found no header of labelled uses; expected the columns"):
-        find_file_kind(write(path, "a text\n"))
+        read_labelled(write(path, "a text\n"), WORDS)
 
 
 @pytest.mark.parametrize(
@@ -77,10 +80,41 @@ def test_a_broken_pair_is_named_with_its_line(path: Path, row: str, told: str) -
         read_pairs(write(path, f"{PAIRS}{row}\n"), WORDS)
 
 
+READS: list[Callable[[Path], object]] = [
+    lambda path: read_labelled(path, WORDS),
+    read_uses,
+    lambda path: read_pairs(path, WORDS),
+]
+
+
 def test_a_file_that_is_not_there_is_named(path: Path) -> None:
-    for read in (find_file_kind, read_uses):
+    for read in READS:
         with pytest.raises(MissingPathError, match=r"labelled\.tsv is not there: expected a file of labelled uses"):
             read(path)
+
+
+def test_a_folder_is_refused_as_one(tmp_path: Path) -> None:
+    for read in READS:
+        with pytest.raises(InputError, match="is a folder: expected a file of labelled uses"):
+            read(tmp_path)
+
+
+def test_columns_stand_in_any_order_with_others_beside_them(path: Path) -> None:
+    text = "sentence\tsource\ttoken_index\tsense\tword\nthe bank 's vault\tnews\t1\tmoney\tbank\n"
+    found = read_uses(write(path, text))
+    assert found == read_uses(write(path, USES))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("text", [USES, PAIRS])
+def test_a_pipe_is_read_as_a_file_is(path: Path, text: str) -> None:
+    expected = read_labelled(write(path, text), WORDS)
+    pipe = path.with_name("pipe")
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text(text, encoding="utf-8"), daemon=True)
+    writer.start()
+    assert read_labelled(pipe, WORDS) == expected
+    writer.join()
 
 
 def test_a_file_without_rows_is_refused(path: Path) -> None:

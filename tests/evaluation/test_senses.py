@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from command import Command
 from lowtide.embeddings import Elmo
 from lowtide.embeddings.type_vectors import type_config
 from lowtide.embeddings.word2vec import Word2Vec
-from lowtide.errors import InputError
+from lowtide.errors import InputError, MissingPathError
 from lowtide.evaluation.senses import measure, measure_pairs, measure_senses
 from lowtide.text.tokenize import make_tokenizer
 from lowtide.text.vocabulary import SPECIALS, Vocabulary
@@ -96,6 +98,40 @@ def test_no_fold_is_judged_with_what_it_chose_itself(topical: Word2Vec, tmp_path
     """Pairs of the last tenth are labelled the wrong way round; whoever looks at them there gets some of them right."""
     rows = [("T", "river", "water"), ("F", "river", "vault")] * 9 + [("F", "river", "water"), ("T", "river", "vault")]
     assert measure_pairs(topical, write_pairs(tmp_path / "valid.tsv", rows)).accuracy == 0.9
+
+
+def test_fewer_pairs_than_folds_are_refused_unless_others_are_judged(topical: Word2Vec, tmp_path: Path) -> None:
+    rows = [("T", "river", "water"), ("F", "river", "vault")] * 5
+    told = r"valid\.tsv holds 9 pairs, ten folds need at least 10: give a file to be judged, too"
+    few = write_pairs(tmp_path / "valid.tsv", rows[:9])
+    for ask in (measure, measure_pairs):
+        with pytest.raises(InputError, match=told):
+            ask(topical, few)
+    assert measure_pairs(topical, few, few).num_folds == 1
+    assert measure_pairs(topical, write_pairs(tmp_path / "ten.tsv", rows)).num_folds == 10
+
+
+@pytest.mark.parametrize("ask", [measure, measure_pairs])
+def test_a_test_of_pairs_that_cannot_be_read_is_told_before_anything_is_embedded(
+    ask: Callable[[Word2Vec, Path, Path], object], topical: Word2Vec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Word2Vec, "embed_iter", lambda *_, **__: pytest.fail("embedded"))
+    valid = write_pairs(tmp_path / "valid.tsv", [("T", "river", "water"), ("F", "river", "vault")])
+    broken = write_pairs(tmp_path / "broken.tsv", [("X", "river", "water")])
+    with pytest.raises(InputError, match=r"broken\.tsv:2: found label 'X'"):
+        ask(topical, valid, broken)
+    with pytest.raises(MissingPathError, match=r"none\.tsv is not there"):
+        ask(topical, valid, tmp_path / "none.tsv")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_what_is_measured_may_come_through_a_pipe(topical: Word2Vec, train: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(train.read_bytes()), daemon=True)
+    writer.start()
+    assert measure(topical, pipe, train) == measure(topical, train, train)
+    writer.join()
 
 
 def test_every_layer_of_a_language_model_is_looked_at(elmo: Elmo, train: Path, tmp_path: Path) -> None:

@@ -51,6 +51,26 @@ def test_examples_that_cannot_be_learned_from_are_refused(tmp_path: Path) -> Non
         Classifier(Rung()).fit([["a"], []], ["x", "y"])
 
 
+def test_truth_values_are_labels_as_json_has_them() -> None:
+    labels = [label == "wet" for label in LABELS]
+    classifier = Classifier(Rung()).fit(SENTENCES, labels, options=FitOptions(epochs=1))  # type: ignore[arg-type]  # no texts
+    assert classifier.labels == ["false", "true"]
+
+
+def test_a_label_that_is_missing_is_named() -> None:
+    with pytest.raises(InputError, match=r"texts\[1\]: found NoneType, expected a label"):
+        Classifier(Rung()).fit([["a"], ["b"]], ["x", None])  # type: ignore[list-item]  # that is the mistake
+    with pytest.raises(InputError, match=r"valid\[0\]: found nan, expected a label"):
+        Classifier(Rung()).fit(*DATA, valid=([["a"]], [float("nan")]))  # type: ignore[list-item]  # that is the mistake
+
+
 def test_one_bare_text_is_a_list_of_one(elmo: Elmo) -> None:
     classifier = Classifier(elmo, device="cpu").fit(SENTENCES, LABELS, options=FitOptions(epochs=1))
     assert len(classifier.predict("the tide")) == len(classifier.probabilities("the tide")) == 1
+
+
+def test_the_worst_is_what_was_wrong_and_held_for_surest() -> None:
+    classifier = Classifier(Rung(), device="cpu").fit(*DATA, options=FitOptions(epochs=1))
+    classifier.evaluate(SENTENCES, ["wet" if found == "dry" else "dry" for found in classifier.predict(SENTENCES)])
+    sure = classifier.probabilities([example.text for example, _ in classifier.worst]).max(axis=1)
+    assert len(sure) == len(SENTENCES) and (np.diff(sure) <= 0).all() and sure[0] > sure[-1]

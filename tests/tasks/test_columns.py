@@ -93,6 +93,14 @@ def test_a_token_may_hold_a_space_where_tabs_part_columns(tmp_path: Path) -> Non
     assert read_columns(write(tmp_path, "10 000\tB-N\nx\tO\n"))[0].tokens == ["10 000", "x"]
 
 
+@pytest.mark.parametrize("token", ["10\u00a0000", "\u3000", "\u2009"])
+@pytest.mark.parametrize("separator", [" ", "\t", " \t "])
+def test_only_a_blank_or_a_tab_parts_columns(separator: str, token: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "".join(f"{word}{separator}O\n" for word in ("The", token, "tide")) + " \t\n")
+    [sentence] = read_columns(path)
+    assert [word.strip(" ") for word in sentence.tokens] == ["The", token, "tide"]
+
+
 @pytest.mark.parametrize("tag", [None, "upos", 3])
 def test_words_of_conllu_are_read_without_ranges_and_empty_nodes(tmp_path: Path, tag: str | int | None) -> None:
     [sentence] = read_columns(write(tmp_path, CONLLU), ColumnOptions(tag=tag), is_conllu=True)
@@ -136,6 +144,10 @@ def test_a_file_in_another_encoding_is_named_with_its_line(tmp_path: Path) -> No
 def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no column 5: the file has 3"):
         read_columns(write(tmp_path, CONLL), ColumnOptions(tag=5))
+    for column in (10, 12, -11):
+        with pytest.raises(InputError, match=rf"t\.conll:2: there is no column {column}: the file has 10, counted"):
+            read_columns(write(tmp_path, CONLLU), ColumnOptions(tag=column), is_conllu=True)
+    assert read_columns(write(tmp_path, CONLLU), ColumnOptions(tag=-3), is_conllu=True)[0].tags[1] == "det"
     with pytest.raises(InputError, match=r"CoNLL-U has no column 'upo'\. Did you mean 'upos'"):
         read_columns(write(tmp_path, CONLLU), ColumnOptions(tag="upo"), is_conllu=True)
     with pytest.raises(InputError, match="expected its number"):

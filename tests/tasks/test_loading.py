@@ -9,7 +9,7 @@ import pytest
 import lowtide
 import tiny
 from lowtide.embeddings import Elmo
-from lowtide.errors import ModelError
+from lowtide.errors import InputError, ModelError
 from lowtide.tasks import ColumnOptions, FitOptions, Tagger, TaggerOptions, fitting, load
 from lowtide.tasks.seeds import Files, fit_seeds
 from stand_ins import SENTENCES, TAGS, Rung, teach, write_conll
@@ -153,3 +153,11 @@ def test_files_of_one_seed_are_opened_as_they_are(tmp_path: Path) -> None:
         reading=ColumnOptions(),
     )
     assert load(tmp_path / "out", embeddings=Rung(), device="cpu").fit_options.seed == 7
+
+
+def test_what_is_no_embedding_is_refused_by_its_class(saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    elmo = Elmo.open(saved_bytes.folder, device="cpu")
+    Tagger(elmo, LINEAR, device="cpu").fit(SENTENCES, TAGS, options=FitOptions(epochs=1)).save(tmp_path / "task")
+    for given in (str(saved_bytes.folder), [str(saved_bytes.folder)]):
+        with pytest.raises(InputError, match="found str, expected an embedding"):
+            load(tmp_path / "task", embeddings=given)  # type: ignore[arg-type]  # the mistake that is tested

@@ -64,9 +64,24 @@ def test_what_is_no_pair_or_no_score_is_refused() -> None:
     for pair in ((["the"],), (["the"], ["tide"], ["sat"]), "ab"):
         with pytest.raises(InputError, match="expected a pair of texts"):
             matcher.predict([pair])  # type: ignore[list-item]  # that is the mistake
-    for score in ("high", float("nan"), float("inf")):
+    for score in ("high", float("nan"), float("inf"), None, 10**400):
         with pytest.raises(InputError, match=r"pairs\[0\]: found .*, expected a score"):
-            matcher_of(objective="cosine").fit(PAIRS, [score, *[1.0] * 11])
+            matcher_of(objective="cosine").fit(PAIRS, [score, *[1.0] * 11])  # type: ignore[list-item]  # of None
+    with pytest.raises(InputError, match=r"pairs\[11\]: found NoneType, expected a label"):
+        matcher_of().fit(PAIRS, [*LABELS[:-1], None])  # type: ignore[list-item]  # that is the mistake
+
+
+@pytest.mark.parametrize(("same", "other", "same_label"), [(1, 0, "1"), (1.0, 0.0, "1"), (True, False, "true")])
+def test_texts_that_belong_together_may_be_told_by_a_number_or_a_truth_value(
+    same: float, other: float, same_label: str
+) -> None:
+    matcher = matcher_of(objective="contrastive", same_label=same_label)
+    matcher.fit(PAIRS, [same] * 6 + [other] * 6, options=FitOptions(epochs=1))
+    assert same_label in matcher.labels and len(matcher.labels) == 2
+    with pytest.raises(
+        InputError, match=f"pairs: found the labels {', '.join(matcher.labels)}; expected two, .* 'yes'"
+    ):
+        matcher_of(objective="contrastive", same_label="yes").fit(PAIRS, [same] * 6 + [other] * 6)
 
 
 def test_probabilities_of_labels_go_with_the_answers() -> None:

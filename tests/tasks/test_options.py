@@ -5,8 +5,16 @@ import pytest
 from lowtide import task_commands
 from lowtide.embeddings import loading as embedding_loading
 from lowtide.errors import ConfigError
-from lowtide.tasks import loading
-from lowtide.tasks.options import KINDS, HeadOptions, LayerOptions
+from lowtide.tasks import Tagger, loading
+from lowtide.tasks.options import (
+    KINDS,
+    ClassifierOptions,
+    FitOptions,
+    HeadOptions,
+    LayerOptions,
+    MatcherOptions,
+    TaggerOptions,
+)
 from lowtide.training.folder import TASK
 
 
@@ -24,6 +32,42 @@ def test_every_kind_of_task_can_be_opened_and_taught() -> None:
 def test_choices_of_layers_that_nobody_knows_are_refused(choice: str) -> None:
     with pytest.raises(ConfigError, match=f"layers is '{choice}', expected learned, top, average, sum or a number"):
         LayerOptions(choice)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "expected"),
+    [
+        (LayerOptions, "layer_norm", "none, token"),
+        (HeadOptions, "reader", "lstm, none"),
+        (TaggerOptions, "scheme", "auto, none, IOB1, IOB2, BIOES, BMES, BILOU"),
+        (ClassifierOptions, "pool", "mean, max, both"),
+        (MatcherOptions, "pool", "mean, max, both"),
+        (MatcherOptions, "objective", "classify, cosine, contrastive"),
+    ],
+)
+def test_choices_that_nobody_knows_are_refused_before_anything_is_built(
+    options: type, name: str, expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} is 'IOBES', expected {expected}$"):
+        options(**{name: "IOBES"})
+
+
+def test_options_of_another_class_are_refused() -> None:
+    with pytest.raises(ConfigError, match="layers is str, expected LayerOptions"):
+        HeadOptions(layers="top")  # type: ignore[arg-type]  # a mistake
+    with pytest.raises(ConfigError, match="fine_tuning is bool, expected FineTuning"):
+        FitOptions(fine_tuning=True)  # type: ignore[arg-type]  # a mistake
+    with pytest.raises(ConfigError, match="options are ClassifierOptions, expected TaggerOptions"):
+        Tagger([], ClassifierOptions())  # type: ignore[arg-type]  # a mistake
+
+
+def test_the_number_of_a_layer_may_be_a_number() -> None:
+    assert LayerOptions(1) == LayerOptions("1")  # type: ignore[arg-type]  # kept as text
+
+
+def test_a_seed_below_zero_is_refused() -> None:
+    with pytest.raises(ConfigError, match="seed is -1, expected 0 or more"):
+        FitOptions(seed=-1)
 
 
 @pytest.mark.parametrize("value", [-1, 10**9])

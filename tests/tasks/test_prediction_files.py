@@ -15,6 +15,7 @@ from lowtide.tasks import (
     FitOptions,
     Matcher,
     MatcherOptions,
+    RowOptions,
     Tagger,
     TaggerOptions,
 )
@@ -104,13 +105,56 @@ def test_probabilities_are_written_beside_their_answers(elmo: Elmo, tagger: Tagg
 
 def test_probabilities_that_cannot_be_written_are_refused(elmo: Elmo, tagger: Tagger, tmp_path: Path) -> None:
     source = write(tmp_path / "t.txt", "the tide\tout\n")
-    with pytest.raises(InputError, match=r"out\.conll: probabilities are written as \.jsonl"):
+    with pytest.raises(InputError, match=r"out\.conll: probabilities, similarities and the n best are written"):
         predict_file(tagger, source, tmp_path / "out.conll", with_probabilities=True)
-    matcher = Matcher(elmo, MatcherOptions(reader="none", objective="cosine"), device="cpu")
-    matcher.fit([("the", "tide"), ("bank", "bank")], [1.0, 2.0], options=ONCE)
-    with pytest.raises(InputError, match="this matcher has no probabilities"):
-        predict_file(matcher, source, tmp_path / "out.jsonl", with_probabilities=True)
+    with pytest.raises(InputError, match="do not go together"):
+        predict_file(tagger, source, tmp_path / "out.jsonl", with_probabilities=True, n_best=2)
+    classifier = Classifier(elmo, ClassifierOptions(reader="none"), device="cpu").fit(SENTENCES, LABELS, options=ONCE)
+    with pytest.raises(InputError, match="the n best are those of a tagger, and this is a classifier"):
+        predict_file(classifier, source, tmp_path / "out.jsonl", n_best=2)
     assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize(("objective", "answers"), [("cosine", [1.0, 2.0]), ("contrastive", ["0", "1"])])
+def test_similarities_are_written_for_matchers_that_compare_by_a_cosine(
+    objective: str, answers: list[float | str], elmo: Elmo, tmp_path: Path
+) -> None:
+    pairs = [("the tide", "out"), ("bank", "bank")]
+    matcher = Matcher(elmo, MatcherOptions(reader="none", objective=objective), device="cpu")  # type: ignore[arg-type]
+    matcher.fit(pairs, answers, options=ONCE)
+    source = write(tmp_path / "t.txt", "the tide\tout\nbank\tbank\n")
+    predict_file(matcher, source, tmp_path / "out.jsonl", with_probabilities=True)
+    rows = [json.loads(row) for row in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["similarity"] for row in rows] == pytest.approx(matcher.similarities(pairs).tolist(), abs=1e-5)
+    assert [row["score" if objective == "cosine" else "label"] for row in rows] == pytest.approx(matcher.predict(pairs))
+
+
+def test_the_n_best_taggings_are_written_beside_the_best(tagger: Tagger, tmp_path: Path) -> None:
+    source = write(tmp_path / "t.txt", "the tide\n\nbank\n")
+    predict_file(tagger, source, tmp_path / "out.jsonl", n_best=3)
+    rows = [json.loads(row) for row in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    expected = tagger.predict_n_best(["the tide", "", "bank"], 3)
+    assert [len(of) for of in expected] == [3, 1, 3]
+    for row, several in zip(rows, expected, strict=True):
+        assert row["tags"] == several[0].tags
+        assert [one["tags"] for one in row["n_best"]] == [one.tags for one in several]
+        assert [one["probability"] for one in row["n_best"]] == pytest.approx(
+            [o.probability for o in several], abs=1e-5
+        )
+
+
+def test_a_file_is_not_answered_into_itself(tagger: Tagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = write(tmp_path / "gold.conll", "the\tO\n")
+    with pytest.raises(InputError, match=r"gold\.conll is what is read, and would be lost"):
+        predict_file(tagger, source, "./gold.conll")
+    assert source.read_text(encoding="utf-8") == "the\tO\n"
+
+
+def test_what_says_how_rows_are_read_is_refused_for_columns(tagger: Tagger, tmp_path: Path) -> None:
+    source = write(tmp_path / "t.conll", "the\tO\n")
+    with pytest.raises(InputError, match=r"t\.conll is read as conll, a token a row: leave --columns and --quoted out"):
+        predict_file(tagger, source, tmp_path / "out.conll", rows=RowOptions(quoted=True))
 
 
 def test_the_column_of_tokens_may_be_named(tagger: Tagger, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from lowtide.tasks.reports import Evaluation, judge_labels, judge_scores, judge_spans, judge_tags
+import numpy as np
+
+from lowtide.tasks.reports import Evaluation, judge_labels, judge_scores, judge_spans, judge_tags, surest_first
 
 TAGS = [["O", "B-X"], ["B-X", "I-X"], ["O", "O"]]
 FOUND = [["O", "O"], ["O", "O"], ["O", "O"]]
@@ -20,3 +22,8 @@ def test_an_evaluation_comes_back_from_json() -> None:
         back = Evaluation.from_json(found.as_json())
         assert back.as_json() == found.as_json() and back.others == found.others and back.others
         assert back.wrong == []
+
+
+def test_labels_that_were_wrong_for_sure_are_shown_first() -> None:
+    probabilities = [np.array(of, np.float32) for of in ([0.6, 0.4], [0.1, 0.9], [0.7, 0.3])]
+    assert surest_first([3, 5, 8], iter(probabilities)) == [5, 8, 3]

@@ -199,3 +199,11 @@ def test_memory_of_an_answer_is_bounded_by_positions_and_not_by_rows(
     sentences = [["the"] * 30, *[["the", "tide"]] * 9]
     assert [len(tags) for tags in learned.predict(sentences)] == [30, *[2] * 9]
     assert all(rows == 1 or rows * longest <= 40 for rows, longest in seen)
+
+
+def test_what_never_stands_outside_is_never_put_there() -> None:
+    segmented = [["B" if n == 0 else "M" if n < len(s) - 1 else "E" for n in range(len(s))] for s in SENTENCES]
+    segmented = [["S"] if len(tags) == 1 else tags for tags in segmented]
+    tagger = Tagger(Rung(), LINEAR, device="cpu").fit(SENTENCES, segmented, options=FitOptions(epochs=1))
+    assert set(tagger.labels) == {"B", "I", "E", "S"}
+    assert not any("O" in tags for tags in tagger.predict(SENTENCES))

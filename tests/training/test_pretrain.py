@@ -19,7 +19,7 @@ import torch
 import lowtide
 from lowtide.embeddings.language_model import Perplexity
 from lowtide.embeddings.word2vec import Word2Vec
-from lowtide.errors import InputError, LowtideError, MissingExtraError, MissingPathError, TrainingError
+from lowtide.errors import ConfigError, InputError, LowtideError, MissingExtraError, MissingPathError, TrainingError
 from lowtide.model import Dropouts
 from lowtide.text.batches import TrainingBatch
 from lowtide.training.averaging import TailAverage
@@ -309,8 +309,8 @@ def test_a_work_folder_of_the_users_own_is_refused_and_left_alone(corpus: Path, 
 
 
 def test_a_rate_that_is_far_too_high_stops_with_advice(corpus: Path, tmp_path: Path, mini_preset: None) -> None:
-    with pytest.raises(TrainingError, match="--resume --learning-rate"):
-        lowtide.pretrain([corpus], out=tmp_path / "m", preset="tiny", tokens=BUDGET, learning_rate=1e4)
+    with pytest.raises(TrainingError, match=r"the first steps diverge at .+: begin again with a lower one"):
+        lowtide.pretrain([corpus], out=tmp_path / "m", preset="tiny", tokens=BUDGET, learning_rate=1e25)
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
@@ -623,12 +623,18 @@ def test_a_model_of_words_is_trained_saved_and_opened(
         ({"inputs": "words", "vectors": "nowhere"}, "nowhere"),
         ({"weights": [1, 1]}, "found 2 weights for 1 texts"),
         ({"weights": [0]}, "found weights .*expected more than 0"),
+        ({"weights": 0.0}, "found weights .*expected more than 0"),
+        ({"min_count": 0}, "min_count is 0, expected at least 1"),
+        ({"max_types": 0}, "max_types is 0, expected at least 1"),
+        ({"dropout": "types=2"}, "types"),
+        ({"tokens": None, "time": 20}, "cannot read the time 20"),
+        ({"tokens": None, "epochs": "3"}, "epochs is '3', expected a number above 0"),
     ],
 )
 def test_what_does_not_go_together_is_refused(
     options: dict[str, Any], told: str, corpus: Path, tmp_path: Path, mini_preset: None
 ) -> None:
-    with pytest.raises((InputError, MissingPathError), match=told):
+    with pytest.raises((InputError, MissingPathError, ConfigError), match=told):
         lowtide.pretrain([corpus], out=tmp_path / "m", **{"preset": "tiny", "tokens": 500, "min_count": 1, **options})
     assert not (tmp_path / "m").exists()
 
@@ -657,6 +663,28 @@ def test_a_text_with_a_weight_is_read_as_often_as_it_says(tmp_path: Path) -> Non
     tokens = even.prepared.tokens_of_parts()
     assert even.num_train_tokens == tokens.sum() == uneven.prepared.tokens_of_parts().sum()
     assert uneven.num_train_tokens == tokens[0] + 3 * tokens[1]
+
+
+def test_a_text_that_stands_in_another_one_has_no_weight_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    write_corpus(tmp_path / "all" / "a.txt", num_sentences=60)
+    both = [tmp_path / "all", tmp_path / "all" / "a.txt"]
+    with pytest.raises(InputError, match=r"a\.txt stands in the texts before it, so that its weight does nothing"):
+        read_text(both, TextOptions(weights=(1, 3)), tmp_path / "text")
+    assert read_text(both, TextOptions(), tmp_path / "text").num_train_tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"), [("tiny", r"7 \(tiny\): train"), ("auto", r"7 \(tiny\), 128 \(small\)")]
+)
+def test_vectors_of_another_width_are_refused_before_the_text_is_read(
+    preset: str, expected: str, words: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wider = dataclasses.replace(PRESETS["tiny"].lstm, width=7)
+    monkeypatch.setitem(PRESETS, "tiny", dataclasses.replace(PRESETS["tiny"], lstm=wider))
+    monkeypatch.setattr("lowtide.training.reading.prepare", lambda *_, **__: pytest.fail("the text was read"))
+    with pytest.raises(InputError, match=rf"words has vectors of width 6, expected {expected}"):
+        lowtide.pretrain([corpus], out=tmp_path / "m", preset=preset, inputs="words", vectors=words)
 
 
 def test_a_share_of_the_sentences_is_read_in_lower_case(tmp_path: Path) -> None:

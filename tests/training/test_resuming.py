@@ -49,6 +49,11 @@ def go_on(text: Path, out: Path, **options: Any) -> list[str]:
     return sorted(str(warning.message) for warning in warned)
 
 
+def test_a_training_that_was_watched_says_that_it_is_not_any_more(corpus: Path, stopped: Stopped) -> None:
+    told = go_on(corpus, stopped(tensorboard=True))
+    assert told == ["this training was written for TensorBoard, too, and goes on without: say tensorboard again"]
+
+
 def test_a_training_that_goes_on_keeps_what_it_began_with_and_says_so(corpus: Path, stopped: Stopped) -> None:
     out = stopped(dropout=0.1, lowercase=0.5)
     other = Dropouts(inputs=0.3, is_locked=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowtide.embeddings.base import Vectors
 from lowtide.embeddings.inputs import Texts, as_sentences
-from lowtide.embeddings.type_vectors import TypeEmbedding, read_type_config, type_config
+from lowtide.embeddings.type_vectors import TypeEmbedding, check_numbers, read_type_config, type_config
 from lowtide.errors import InputError, require
 from lowtide.progress import progress
 from lowtide.text.opening import CutOptions, open_texts
@@ -50,8 +50,9 @@ class OneHot(TypeEmbedding):
             lowercase: whether upper and lower case are one.
 
         Raises:
-            InputError: if a file cannot be read, or there is no token.
+            InputError: if a file cannot be read, there is no token, or a number is out of range.
         """
+        check_numbers(min_count=min_count, max_types=max_types)
         opened = open_texts(texts, options or CutOptions())
         counts: Counter[str] = Counter()
         num_sentences = 0
@@ -84,12 +85,22 @@ class OneHot(TypeEmbedding):
         rows[np.arange(len(indices)), indices] = 1
         return rows
 
-    def embed_sparse(self, sentences: Texts) -> list[Any]:
+    @overload
+    def embed_sparse(self, sentences: str) -> Any: ...
+    @overload
+    def embed_sparse(self, sentences: Texts) -> list[Any]: ...
+    def embed_sparse(self, sentences: Texts | str) -> Any:
         """As `embed`, as sparse matrices: a (tokens, width) ``scipy.sparse.csr_array`` a sentence.
 
+        Args:
+            sentences: a list of texts or of lists of tokens; one bare text is one sentence.
+
         Raises:
+            InputError: if something is neither a text nor tokens.
             MissingExtraError: if SciPy is not installed.
         """
+        if isinstance(sentences, str):
+            return self.embed_sparse([sentences])[0]
         sparse = require("scipy.sparse", extra="word2vec")
         found = []
         for sentence in as_sentences(sentences, self.tokenizer):

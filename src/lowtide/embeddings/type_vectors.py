@@ -193,6 +193,23 @@ def read_type_config(folder: Path, kind: str) -> tuple[TypeConfig, Vocabulary]:
     return config, Vocabulary.load(folder / VOCABULARY)
 
 
+def check_numbers(*, seed: int = 0, **at_least_one: int | None) -> None:
+    """Look at what a training was asked for, before it reads a text.
+
+    Args:
+        seed: of NumPy's.
+        at_least_one: by their names; None is one that was left open.
+
+    Raises:
+        InputError: if a number is none, or out of range.
+    """
+    for name, found in at_least_one.items():
+        if found is not None and not (isinstance(found, (int, np.integer)) and found >= 1):
+            raise InputError(f"{name} is {found!r}, expected a whole number of at least 1")
+    if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**32):
+        raise InputError(f"the seed is {seed}, expected 0 to {2**32 - 1}")
+
+
 def type_config(kind: Literal["one_hot", "word2vec"], tokenizer: TokenizerConfig, **others: Any) -> TypeConfig:
     """A config of today's format."""
     return TypeConfig(FORMAT_VERSION, kind, tokenizer, **others)

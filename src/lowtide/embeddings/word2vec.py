@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from lowtide.embeddings.base import Vectors
-from lowtide.embeddings.type_vectors import TypeConfig, TypeEmbedding, read_type_config, type_config
+from lowtide.embeddings.type_vectors import TypeConfig, TypeEmbedding, check_numbers, read_type_config, type_config
 from lowtide.errors import InputError, MissingPathError, ModelError, require
 from lowtide.progress import progress
 from lowtide.text.opening import CutOptions, OpenedText, open_texts
@@ -82,9 +82,19 @@ class Word2Vec(TypeEmbedding):
             threads: more are quicker, and then every training gives other numbers.
 
         Raises:
-            InputError: if a file cannot be read, there is no token, or no type stands often enough.
+            InputError: if a file cannot be read, there is no token, no type stands often enough, or a number is out
+                of range.
             MissingExtraError: if gensim is not installed.
         """
+        check_numbers(
+            seed=seed,
+            width=width,
+            window=window,
+            negatives=negatives,
+            epochs=epochs,
+            min_count=min_count,
+            threads=threads,
+        )
         models = require("gensim.models", extra=_EXTRA)
         opened = open_texts(texts, options or CutOptions())
         with tempfile.TemporaryDirectory(prefix="lowtide-") as folder:
@@ -112,7 +122,8 @@ class Word2Vec(TypeEmbedding):
                     epochs=epochs,
                     callbacks=[_counting_passes(models, bar)],
                 )
-        record = {"width": width, "window": window, "negatives": negatives, "epochs": epochs, "seed": seed}
+        numbers = {"width": width, "window": window, "negatives": negatives, "epochs": epochs, "seed": seed}
+        record = {name: int(number) for name, number in numbers.items()}  # JSON has no numbers of NumPy
         config = type_config("word2vec", opened.tokenizer.config, lowercase=lowercase, training=record)
         counts = {type_: int(model.wv.get_vecattr(type_, "count")) for type_ in model.wv.key_to_index}
         return cls._of(config, counts, model.wv, num_sentences=num_sentences, num_tokens=num_tokens)
@@ -124,19 +135,27 @@ class Word2Vec(TypeEmbedding):
         """Take over vectors from gensim.
 
         Args:
-            vectors: ``gensim.models.KeyedVectors``.
+            vectors: ``gensim.models.KeyedVectors``, or a model of gensim that has them as its ``wv``.
             tokenizer: what raw text is cut with: ``words``, ``characters`` or ``whitespace``.
             language: of raw text.
             lowercase: whether tokens are looked up in lower case.
+
+        Raises:
+            InputError: if they are no such vectors.
         """
-        has_counts = "count" in vectors.expandos
-        # where the counts are missing, the order still tells which types are the commoner ones
+        keyed = getattr(vectors, "wv", vectors)
+        if not hasattr(keyed, "key_to_index"):
+            found = type(vectors).__name__
+            raise InputError(f"found {found}, expected gensim's KeyedVectors, or a model of gensim that has them")
+        has_counts = "count" in keyed.expandos
+        # where the counts are missing, the order still tells which types are the commoner ones; a vocabulary leaves out
+        # what was never seen, and who has a vector is not to be left out
         counts = {
-            type_: int(vectors.get_vecattr(type_, "count")) if has_counts else len(vectors) - rank
-            for type_, rank in vectors.key_to_index.items()
+            type_: max(1, int(keyed.get_vecattr(type_, "count"))) if has_counts else len(keyed) - rank
+            for type_, rank in keyed.key_to_index.items()
         }
         config = type_config("word2vec", make_tokenizer(tokenizer, language=language).config, lowercase=lowercase)
-        return cls._of(config, counts, vectors, num_sentences=0, num_tokens=sum(counts.values()))
+        return cls._of(config, counts, keyed, num_sentences=0, num_tokens=sum(counts.values()))
 
     @classmethod
     def _of(

@@ -1,22 +1,23 @@
-"""Labelled uses of words, as they are published: one use a row, or a pair of uses a row.
+"""Labelled uses of words in one TSV with a header: one use a row, or a pair of uses a row.
 
 ==========  ================================================================================================
 columns     ``word sense token_index sentence``: the sentence is cut at spaces, ``token_index`` counts from 0
-            (CoarseWSD-20, Loureiro et al. 2021, https://arxiv.org/abs/2008.11608)
-columns     ``label sentence1 start1 end1 sentence2 start2 end2`` and any others: offsets in characters, end
-            exclusive; label T for one meaning, F for two (MCL-WiC, Martelli et al. 2021)
+            (the uses of CoarseWSD-20, Loureiro et al. 2021, https://arxiv.org/abs/2008.11608)
+columns     ``label sentence1 start1 end1 sentence2 start2 end2``: offsets in characters, end exclusive; label
+            T, 1 or true for one meaning, F, 0 or false for two (the pairs of MCL-WiC, Martelli et al. 2021)
 ==========  ================================================================================================
 
-Columns are parted by tabs and named in the first line, in any order; a name that ends in ``.xz``, ``.gz``, ``.bz2`` or
-``.zst`` is unpacked.
+Columns are parted by tabs and named in the first line, in any order, and others may stand beside them. A data set that
+is published otherwise has to be written so first. A file whose name ends in ``.xz``, ``.gz``, ``.bz2`` or ``.zst`` is
+unpacked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from lowtide.embeddings.inputs import MarkedSentence
 from lowtide.errors import InputError, MissingPathError
@@ -46,18 +47,26 @@ class Pair:
     second: MarkedSentence
 
 
-def find_file_kind(path: Path) -> Literal["uses", "pairs"]:
-    """What a file holds, by the names of its columns.
+def read_labelled(path: Path, tokenizer: Tokenizer) -> tuple[list[Use], list[Pair]]:
+    """What a file holds, by the names of its columns: uses or pairs, the other list is empty.
+
+    It is opened once, so that it may be a pipe.
+
+    Args:
+        path: the file.
+        tokenizer: cuts the sentences of pairs.
 
     Raises:
-        InputError: if it is neither.
+        InputError: if it is neither, or a row is broken, with its line; or if there is none.
     """
-    header = next(_lines(path), None)
+    lines = _lines(path)
+    header = next(lines, None)
     names = set() if header is None else set(header.text.split("\t"))
+    whole = lines if header is None else itertools.chain([header], lines)
     if names >= set(USE_COLUMNS):
-        return "uses"
+        return _uses(path, whole), []
     if names >= set(PAIR_COLUMNS):
-        return "pairs"
+        return [], _pairs(path, whole, tokenizer)
     raise InputError(
         f"{path}:1: found no header of labelled uses; expected the columns {' '.join(USE_COLUMNS)} "
         f"or {' '.join(PAIR_COLUMNS)}, parted by tabs"
@@ -70,12 +79,7 @@ def read_uses(path: Path) -> list[Use]:
     Raises:
         InputError: if a row is broken, with its line; or if there is none.
     """
-    uses = []
-    for where, (word, sense, index, sentence) in _rows(path, USE_COLUMNS):
-        tokens = sentence.split(" ")
-        place = _number(index, len(tokens) - 1, f"{where}: token_index")
-        uses.append(Use(word, sense, MarkedSentence(tokens, place, place + 1)))
-    return uses
+    return _uses(path, _lines(path))
 
 
 def read_pairs(path: Path, tokenizer: Tokenizer) -> list[Pair]:
@@ -88,8 +92,21 @@ def read_pairs(path: Path, tokenizer: Tokenizer) -> list[Pair]:
     Raises:
         InputError: if a row is broken, with its line; or if there is none.
     """
+    return _pairs(path, _lines(path), tokenizer)
+
+
+def _uses(path: Path, lines: Iterable[Line]) -> list[Use]:
+    uses = []
+    for where, (word, sense, index, sentence) in _rows(path, lines, USE_COLUMNS):
+        tokens = sentence.split(" ")
+        place = _number(index, len(tokens) - 1, f"{where}: token_index")
+        uses.append(Use(word, sense, MarkedSentence(tokens, place, place + 1)))
+    return uses
+
+
+def _pairs(path: Path, lines: Iterable[Line], tokenizer: Tokenizer) -> list[Pair]:
     pairs = []
-    for where, (label, *sides) in _rows(path, PAIR_COLUMNS):
+    for where, (label, *sides) in _rows(path, lines, PAIR_COLUMNS):
         if label not in _LABELS:
             raise InputError(f"{where}: found label {label!r}, expected T or F")
         first, second = (_marked(tokenizer, where, *sides[n : n + 3]) for n in (0, 3))
@@ -108,7 +125,9 @@ def _marked(tokenizer: Tokenizer, where: str, sentence: str, start: str, end: st
 
 
 def _lines(path: Path) -> Iterator[Line]:
-    if not path.is_file():
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: expected a file of labelled uses")
+    if not path.exists():
         raise MissingPathError(f"{path} is not there: expected a file of labelled uses")
     return iter(read_lines(str(path), "utf-8"))
 
@@ -119,9 +138,9 @@ def _number(text: str, most: int, where: str) -> int:
     return int(text)
 
 
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+def _rows(path: Path, lines: Iterable[Line], columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """The wanted fields of every row, and where it stands."""
-    lines = _lines(path)
+    lines = iter(lines)
     header = next(lines, None)
     names = [] if header is None else header.text.split("\t")
     missing = [column for column in columns if column not in names]

@@ -28,7 +28,7 @@ from lowtide.embeddings.inputs import MarkedSentence
 from lowtide.embeddings.layers import CONTEXT, SURROUNDINGS
 from lowtide.embeddings.type_vectors import TypeEmbedding
 from lowtide.errors import InputError
-from lowtide.evaluation.sense_files import Pair, Use, find_file_kind, read_pairs, read_uses
+from lowtide.evaluation.sense_files import Pair, Use, read_labelled, read_pairs, read_uses
 from lowtide.messages import say
 from lowtide.progress import progress
 from lowtide.tasks.metrics import best_threshold
@@ -158,11 +158,12 @@ def measure(model: Elmo | TypeEmbedding, labelled: Path, test: Path | None = Non
     Raises:
         InputError: if a file is broken, or uses come without a test.
     """
-    if find_file_kind(labelled) == "pairs":
-        return measure_pairs(model, labelled, test)
+    uses, pairs = read_labelled(labelled, model.tokenizer)
+    if pairs:
+        return _measure_pairs(model, labelled, pairs, test)
     if test is None:
         raise InputError(f"{labelled} holds uses to learn from: give a file of other ones to be judged, too")
-    return measure_senses(model, labelled, test)
+    return _measure_senses(model, labelled, uses, test)
 
 
 def measure_senses(model: Elmo | TypeEmbedding, train: Path, test: Path) -> CentroidReport:
@@ -171,7 +172,11 @@ def measure_senses(model: Elmo | TypeEmbedding, train: Path, test: Path) -> Cent
     Raises:
         InputError: if a file is broken, or no word of the test has uses to learn from.
     """
-    learnt, judged = read_uses(train), read_uses(test)
+    return _measure_senses(model, train, read_uses(train), test)
+
+
+def _measure_senses(model: Elmo | TypeEmbedding, train: Path, learnt: list[Use], test: Path) -> CentroidReport:
+    judged = read_uses(test)
     words = {use.word for use in learnt}
     num_given, judged = len(judged), [use for use in judged if use.word in words]
     if not judged:
@@ -210,16 +215,23 @@ def measure_pairs(model: Elmo | TypeEmbedding, valid: Path, test: Path | None = 
         test: is judged; None: ``valid`` is, in ten folds.
 
     Raises:
-        InputError: if a file is broken.
+        InputError: if a file is broken, or ``valid`` alone has not a pair for each fold.
     """
-    choosing = read_pairs(valid, model.tokenizer)
+    return _measure_pairs(model, valid, read_pairs(valid, model.tokenizer), test)
+
+
+def _measure_pairs(model: Elmo | TypeEmbedding, valid: Path, choosing: list[Pair], test: Path | None) -> PairReport:
+    judged = None if test is None else read_pairs(test, model.tokenizer)
+    if judged is None and len(choosing) < FOLDS:
+        raise InputError(
+            f"{valid} holds {len(choosing)} pairs, ten folds need at least {FOLDS}: give a file to be judged, too"
+        )
     cosines = _cosines(model, choosing)
     labels = np.array([pair.is_same for pair in choosing])
     scores = {name: best_threshold(found, labels)[1] for name, found in cosines.items()}
-    if test is not None:
+    if judged is not None:
         view = max(scores, key=lambda name: scores[name])
         threshold = best_threshold(cosines[view], labels)[0]
-        judged = read_pairs(test, model.tokenizer)
         is_same = _cosines(model, judged, only=view)[view] > threshold
         accuracy = float(np.mean(is_same == np.array([pair.is_same for pair in judged])))
         return PairReport(view, threshold, scores, accuracy, len(judged), 1)

@@ -20,8 +20,8 @@ from lowtide.tasks.inputs import Inputs
 from lowtide.tasks.labels import refuse_texts_as_labels, require_labels
 from lowtide.tasks.options import ClassifierOptions, FitOptions
 from lowtide.tasks.reading import read_texts
-from lowtide.tasks.reports import Evaluation, judge_labels
-from lowtide.tasks.rows import RowOptions
+from lowtide.tasks.reports import Evaluation, judge_labels, surest_first
+from lowtide.tasks.rows import RowOptions, label_text
 from lowtide.tasks.task import Probabilities, Task
 from lowtide.tasks.token_network import TokenNetwork
 
@@ -45,6 +45,7 @@ class Classifier(Task[LabelledText, str]):
     """
 
     kind = "classifier"
+    options_class = ClassifierOptions
     options: ClassifierOptions
 
     def __init__(
@@ -161,6 +162,9 @@ class Classifier(Task[LabelledText, str]):
     def _probabilities(self, inputs: Inputs, numbers: Sequence[int]) -> list[Probabilities]:
         return list(torch.softmax(self._head(inputs.batch(numbers)), dim=-1).cpu().numpy())
 
+    def _worst_first(self, examples: Sequence[LabelledText], wrong: Sequence[int]) -> Sequence[int]:
+        return surest_first(wrong, self._find_iter(self._texts(examples[n] for n in wrong), self._probabilities))
+
     def _judge(self, examples: Sequence[LabelledText], answers: Sequence[str]) -> Evaluation:
         self._warn_of_unknown([(str(e.place), e.label) for e in examples if e.label not in self.labels])
         return judge_labels([example.label for example in examples], answers)
@@ -176,7 +180,8 @@ class Classifier(Task[LabelledText, str]):
 def _examples(texts: Texts, labels: Sequence[str], name: str = "texts") -> list[LabelledText]:
     if len(texts) != len(labels):
         raise InputError(f"found {len(texts)} texts and {len(labels)} labels, expected one each")
+    places = [Place(f"{name}[{number}]") for number in range(len(texts))]
     return [
-        LabelledText(text if isinstance(text, str) else list(text), str(label), Place(f"{name}[{number}]"))
-        for number, (text, label) in enumerate(zip(texts, labels, strict=True))
+        LabelledText(text if isinstance(text, str) else list(text), label_text(label, place), place)
+        for text, label, place in zip(texts, labels, places, strict=True)
     ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from lowtide.text.lines import STANDARD_INPUT, Line, read_lines
 
 DOCUMENT_MARKS = ("-DOCSTART-", "#begin document", "#end document")
 """Those of CoNLL-2003, and of CoNLL-2012."""
+_BLANKS = " \t"
+"""What parts columns; a no-break space or an ideographic one is a letter of a token."""
 _MANY_ROWS = 20
 """If all of so many tokens are numbers, they are no tokens."""
 log = logging.getLogger("lowtide")
@@ -111,7 +114,7 @@ def _sentences(
     lines, num_expected, is_tabbed = _look_ahead(lines_of(path, options.encoding))
     is_tabbed = is_tabbed or is_conllu
     for line in lines:
-        text = line.text.rstrip()
+        text = line.text.rstrip(_BLANKS)
         if not text:
             if rows:
                 yield rows, token, tag
@@ -122,7 +125,7 @@ def _sentences(
         if _is_comment(text, num_columns, num_expected, is_tabbed=is_tabbed):
             num_comments += " = " not in text
             continue
-        fields = line.text.split("\t") if is_tabbed else text.split()
+        fields = line.text.split("\t") if is_tabbed else _split(text)
         where = f"{path}:{line.number}"
         if not num_columns:
             num_columns, first_line = len(fields), line.number
@@ -133,11 +136,11 @@ def _sentences(
             if not fields[0].replace("-", "").replace(".", "").isdecimal():
                 raise InputError(f"{where}: the first column is no number of a word, as CoNLL-U has it")
             continue
-        if not fields[token].strip():
+        if not fields[token].strip(_BLANKS):
             raise InputError(f"{where}: there is no token in column {token}")
         rows.append(_Row(fields, line.number))
         num_rows += 1
-        are_numbers = are_numbers and fields[token].strip().isdecimal()
+        are_numbers = are_numbers and fields[token].strip(_BLANKS).isdecimal()
         if are_numbers and num_rows == _MANY_ROWS:
             _warn_of_numbers(path, token)
     if rows:
@@ -146,6 +149,10 @@ def _sentences(
         _warn_of_numbers(path, token)
     if num_comments and not is_tabbed:
         log.info("%s: %s lines that begin with # are taken for comments", path, f"{num_comments:,}")
+
+
+def _split(text: str) -> list[str]:
+    return re.findall(f"[^{_BLANKS}]+", text)
 
 
 def _warn_of_numbers(path: Path, column: int) -> None:
@@ -160,11 +167,11 @@ def _look_ahead(lines: Iterator[Line]) -> tuple[Iterator[Line], int, bool]:
     read, text = list[Line](), ""
     for line in lines:
         read.append(line)
-        text = line.text.rstrip()
+        text = line.text.rstrip(_BLANKS)
         if text and not text.startswith(DOCUMENT_MARKS) and ("\t" in text or not text.startswith("#")):
             break
     is_tabbed = "\t" in text
-    return itertools.chain(read, lines), len(text.split("\t") if is_tabbed else text.split()), is_tabbed
+    return itertools.chain(read, lines), len(text.split("\t") if is_tabbed else _split(text)), is_tabbed
 
 
 def _is_comment(text: str, num_columns: int, num_expected: int, *, is_tabbed: bool) -> bool:
@@ -180,9 +187,9 @@ def _is_comment(text: str, num_columns: int, num_expected: int, *, is_tabbed: bo
         return False
     if is_tabbed:
         return True
-    if text != "#" and not text[1].isspace():
-        return not num_columns and len(text.split()) != num_expected
-    return " = " in text or len(text.split()) != num_columns
+    if text != "#" and text[1] not in _BLANKS:
+        return not num_columns and len(_split(text)) != num_expected
+    return " = " in text or len(_split(text)) != num_columns
 
 
 def _find_columns(
@@ -192,22 +199,25 @@ def _find_columns(
     if is_conllu:
         if num_columns != len(CONLLU_COLUMNS):
             raise InputError(f"{where}: found {num_columns} columns, expected the {len(CONLLU_COLUMNS)} of CoNLL-U")
-        return CONLLU_COLUMNS.index("form"), _conllu_column(options.tag)
+        return CONLLU_COLUMNS.index("form"), _from_start(_conllu_column(options.tag), num_columns, where)
     tag = -1 if options.tag is None else options.tag
     if isinstance(tag, str):
         raise InputError(f"found the column {tag!r}: expected its number, as only CoNLL-U has names")
     if num_columns < 2 and needs_tags:
         raise InputError(f"{where}: found one column, expected a token and its tag, parted by a tab or a space")
-    for column in (options.token, tag):
-        if not -num_columns <= column < num_columns:
-            raise InputError(f"{where}: there is no column {column}: the file has {num_columns}, counted from 0")
-    return options.token % num_columns, tag % num_columns
+    return _from_start(options.token, num_columns, where), _from_start(tag, num_columns, where)
+
+
+def _from_start(column: int, num_columns: int, where: str) -> int:
+    if not -num_columns <= column < num_columns:
+        raise InputError(f"{where}: there is no column {column}: the file has {num_columns}, counted from 0")
+    return column % num_columns
 
 
 def _conllu_column(tag: int | str | None) -> int:
     wanted = "upos" if tag is None else tag
     if isinstance(wanted, int):
-        return range(len(CONLLU_COLUMNS))[wanted]
+        return wanted
     if wanted.lower() not in CONLLU_COLUMNS:
         raise InputError(
             f"CoNLL-U has no column {wanted!r}.{nearest(wanted, CONLLU_COLUMNS)} Known: {', '.join(CONLLU_COLUMNS)}"

@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lowtide.config import from_json
 from lowtide.embeddings.base import Embedder
@@ -17,16 +17,9 @@ from lowtide.errors import ConfigError, InputError, LowtideError, MissingPathErr
 from lowtide.files import read_json
 from lowtide.tasks.classifier import Classifier
 from lowtide.tasks.history import History
+from lowtide.tasks.inputs import as_embeddings
 from lowtide.tasks.matcher import Matcher
-from lowtide.tasks.options import (
-    KINDS,
-    ClassifierOptions,
-    FitOptions,
-    HeadOptions,
-    Kind,
-    MatcherOptions,
-    TaggerOptions,
-)
+from lowtide.tasks.options import KINDS, FitOptions, Kind
 from lowtide.tasks.reports import Evaluation
 from lowtide.tasks.saving import FORMAT_VERSION, HEAD, LOG, EmbeddingRecord, TaskConfig
 from lowtide.tasks.seed_work import SEED_FOLDER
@@ -39,11 +32,9 @@ from lowtide.weights.native import CONFIG, load_tensors
 
 log = logging.getLogger("lowtide")
 
-_OPENED: dict[Kind, tuple[type[Task[Any, Any]], type[HeadOptions]]] = {
-    task.kind: (task, options)
-    for task, options in ((Tagger, TaggerOptions), (Classifier, ClassifierOptions), (Matcher, MatcherOptions))
+_OPENED: dict[Kind, type[Tagger] | type[Classifier] | type[Matcher]] = {
+    task.kind: task for task in (Tagger, Classifier, Matcher)
 }
-"""The ``kind`` of a task, what it is, and the options of its head."""
 
 
 def load(
@@ -62,10 +53,11 @@ def load(
         ModelError: if it is no task, a damaged one, one that is not learned to the end, or an embedding is another one
             than it was learned on.
         ConfigError: if ``config.json`` has an unknown key.
+        InputError: if something given is no embedding, or there are fewer or more of them.
     """
     folder = _find(Path(folder))
     config = _read_config(folder)
-    given = embeddings if embeddings is None or isinstance(embeddings, Sequence) else [embeddings]
+    given = None if embeddings is None else as_embeddings(embeddings)
     if given is not None and len(given) != len(config.embeddings):
         raise InputError(f"{folder} was learned on {len(config.embeddings)} embeddings, found {len(given)}")
     opened = [
@@ -84,8 +76,9 @@ def load(
                 f"{dtype_of(embedding)}: answers may differ a little",
                 stacklevel=2,
             )
-    kind, options = _OPENED[config.kind]
-    task = kind(opened, from_json(options, config.head, where=f"{folder / CONFIG}: head"), device=device)
+    kind = _OPENED[config.kind]
+    head = from_json(kind.options_class, config.head, where=f"{folder / CONFIG}: head")
+    task: Task[Any, Any] = kind(opened, cast(Any, head), device=device)
     task.fit_options = from_json(FitOptions, config.fit, where=f"{folder / CONFIG}: fit")
     task.labels, task.num_train = list(config.labels), config.num_train
     if not isinstance(config.settings, Mapping):

@@ -23,8 +23,8 @@ from lowtide.tasks.labels import refuse_texts_as_labels, require_labels
 from lowtide.tasks.metrics import best_threshold
 from lowtide.tasks.options import FitOptions, MatcherOptions
 from lowtide.tasks.reading import read_pairs
-from lowtide.tasks.reports import Evaluation, judge_labels, judge_scores
-from lowtide.tasks.rows import RowOptions
+from lowtide.tasks.reports import Evaluation, judge_labels, judge_scores, surest_first
+from lowtide.tasks.rows import RowOptions, label_text
 from lowtide.tasks.task import Probabilities, Task
 from lowtide.tasks.token_network import TokenNetwork
 
@@ -51,6 +51,7 @@ class Matcher(Task[LabelledPair, Answer]):
     """
 
     kind = "matcher"
+    options_class = MatcherOptions
     options: MatcherOptions
 
     def __init__(
@@ -132,9 +133,14 @@ class Matcher(Task[LabelledPair, Answer]):
         Raises:
             InputError: if ``classify`` was learned, which compares texts otherwise.
         """
+        return np.array([cosine for _, cosine in self.predict_with_similarities(pairs)], np.float32)
+
+    def predict_with_similarities(self, pairs: Iterable[Pair]) -> Iterator[tuple[Answer, float]]:
+        """The label or the score of any number of pairs, each with its cosine; see `similarities`."""
         if self.options.objective == "classify":
             raise InputError("this matcher has no similarities, as it classifies: ask for probabilities")
-        return np.array(list(self._find_iter(_texts_of(pairs), self._cosines)), np.float32)
+        told, cosines = itertools.tee(self._find_iter(_texts_of(pairs), self._cosines))
+        return zip(self._labelled(map(self._scored, told)), cosines, strict=True)
 
     def evaluate(self, pairs: Sequence[Pair], answers: Sequence[Answer]) -> Evaluation:
         """The accuracy of labels; of scores Spearman's correlation."""
@@ -170,7 +176,8 @@ class Matcher(Task[LabelledPair, Answer]):
         for number, (pair, answer) in enumerate(zip(pairs, answers, strict=True)):
             place = Place(f"{name}[{number}]")
             first, second = (text if isinstance(text, str) else list(text) for text in _checked(pair, f"{place}: "))
-            found.append(LabelledPair(first, second, _score(answer, place) if self._is_scored else str(answer), place))
+            told = _score(answer, place) if self._is_scored else label_text(answer, place)
+            found.append(LabelledPair(first, second, told, place))
         return found
 
     @property
@@ -242,10 +249,11 @@ class Matcher(Task[LabelledPair, Answer]):
         if self.options.objective == "classify":
             best = self._head(self._batch(inputs, numbers)).argmax(dim=-1)
             return [self.labels[number] for number in best.tolist()]
-        cosines = self._cosines(inputs, numbers)
-        if self._is_scored:
-            return [self.lowest + cosine * (self.highest - self.lowest) for cosine in cosines]
-        return list(cosines)  # `_labelled` makes labels of them, once the threshold is known
+        return [self._scored(cosine) for cosine in self._cosines(inputs, numbers)]
+
+    def _scored(self, cosine: float) -> Answer:
+        """The score of a cosine; of ``contrastive`` it stays, and `_labelled` makes a label of it, by the threshold."""
+        return self.lowest + cosine * (self.highest - self.lowest) if self._is_scored else cosine
 
     def _probabilities(self, inputs: Inputs, numbers: Sequence[int]) -> list[Probabilities]:
         if self.options.objective != "classify":
@@ -268,6 +276,11 @@ class Matcher(Task[LabelledPair, Answer]):
         if self.options.objective == "contrastive":
             is_same = [example.answer == self.options.same_label for example in examples]
             self.threshold = best_threshold([float(answer) for answer in answers], is_same)[0]
+
+    def _worst_first(self, examples: Sequence[LabelledPair], wrong: Sequence[int]) -> Sequence[int]:
+        if self.options.objective != "classify":
+            return wrong
+        return surest_first(wrong, self._find_iter(self._texts(examples[n] for n in wrong), self._probabilities))
 
     def _judge(self, examples: Sequence[LabelledPair], answers: Sequence[Answer]) -> Evaluation:
         if self._is_scored:
@@ -315,7 +328,7 @@ def _checked(pair: Pair, where: str = "") -> Pair:
 def _score(answer: Answer, place: Place) -> float:
     try:
         score = float(answer)
-    except ValueError:
+    except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not math.isfinite(score):
         raise InputError(f"{place}: found {answer!r}, expected a score: a finite number")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from lowtide.errors import ConfigError
 
@@ -14,6 +14,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 SchemeChoice = Literal["auto", "none", "IOB1", "IOB2", "BIOES", "BMES", "BILOU"]
 Pooling = Literal["mean", "max", "both"]
 Objective = Literal["classify", "cosine", "contrastive"]
+Reader = Literal["lstm", "none"]
+LayerNorm = Literal["none", "token"]
 LEARNED, FIXED = "learned", ("top", "average", "sum")
 """What layers may be chosen by, beside their number."""
 MOST_WIDE, MOST_LAYERS = 4096, 32
@@ -25,6 +27,16 @@ def _require(is_good: bool, name: str, found: object, expected: str) -> None:
         raise ConfigError(f"{name} is {found}, expected {expected}")
 
 
+def _require_one_of(choices: Any, name: str, found: object) -> None:
+    """Refuse what is none of the choices of a Literal."""
+    _require(found in get_args(choices), name, repr(found), ", ".join(map(str, get_args(choices))))
+
+
+def _require_a(kind: type, name: str, found: object) -> None:
+    """Refuse what is of another class."""
+    _require(isinstance(found, kind), name, type(found).__name__, kind.__name__)
+
+
 @dataclass(frozen=True)
 class LayerOptions:
     """How the layers of an embedding become one vector a token: section 3.3 of Peters et al. (2018)."""
@@ -32,7 +44,7 @@ class LayerOptions:
     choice: str = LEARNED
     """``learned``: gamma and s of equation 1 are learned with the task. ``top``, ``average``, ``sum`` or the number of
     a layer: nothing is learned."""
-    layer_norm: Literal["none", "token"] = "none"
+    layer_norm: LayerNorm = "none"
     """What is done to every layer first; see `LayerMix`."""
     penalty: float = 0.001
     """Lambda, the weight of ||s||^2 in the loss: the larger, the nearer the mix stays to the plain mean."""
@@ -45,8 +57,11 @@ class LayerOptions:
         Raises:
             ConfigError: if there is no such choice, or a number is out of range.
         """
-        is_known = self.choice == LEARNED or self.choice in FIXED or self.choice.isdecimal()
-        _require(is_known, "layers", repr(self.choice), f"{LEARNED}, {', '.join(FIXED)} or a number")
+        choice = str(self.choice)  # a bare number is meant as one
+        object.__setattr__(self, "choice", choice)
+        is_known = choice == LEARNED or choice in FIXED or choice.isdecimal()
+        _require(is_known, "layers", repr(choice), f"{LEARNED}, {', '.join(FIXED)} or a number")
+        _require_one_of(LayerNorm, "layer_norm", self.layer_norm)
         _require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
 
 
@@ -55,7 +70,7 @@ class HeadOptions:
     """The network between the vectors of tokens and an answer; its defaults are those of the paper's tagger."""
 
     layers: LayerOptions = field(default_factory=LayerOptions)
-    reader: Literal["lstm", "none"] = "lstm"
+    reader: Reader = "lstm"
     """A BiLSTM over the vectors, or nothing: then the head is linear."""
     state_width: int = 200
     """Of the BiLSTM, in each direction; of the hidden layer and the projection of a matcher."""
@@ -69,8 +84,10 @@ class HeadOptions:
         """Refuse what cannot be.
 
         Raises:
-            ConfigError: if a number is out of range.
+            ConfigError: if there is no such choice, or a number is out of range.
         """
+        _require_a(LayerOptions, "layers", self.layers)
+        _require_one_of(Reader, "reader", self.reader)
         for name, least, most in (
             ("state_width", 1, MOST_WIDE),
             ("num_reader_layers", 1, MOST_LAYERS),
@@ -96,9 +113,11 @@ class TaggerOptions(HeadOptions):
         """Refuse what cannot be.
 
         Raises:
-            ConfigError: if a number is out of range, or spans are to be read of tags that write none.
+            ConfigError: if there is no such choice, a number is out of range, or spans are to be read of tags that
+                write none.
         """
         super().__post_init__()
+        _require_one_of(SchemeChoice, "scheme", self.scheme)
         if self.lenient and self.scheme == "none":
             raise ConfigError("lenient says how spans are read, and scheme 'none' that tags write none: leave one out")
 
@@ -109,6 +128,15 @@ class ClassifierOptions(HeadOptions):
 
     pool: Pooling = "both"
     """One vector a text: the mean of its tokens' vectors, their maximum, or both."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ConfigError: if there is no such choice, or a number is out of range.
+        """
+        super().__post_init__()
+        _require_one_of(Pooling, "pool", self.pool)
 
 
 @dataclass(frozen=True)
@@ -131,6 +159,8 @@ class MatcherOptions(HeadOptions):
             ConfigError: if a number is out of range.
         """
         super().__post_init__()
+        _require_one_of(Pooling, "pool", self.pool)
+        _require_one_of(Objective, "objective", self.objective)
         _require(0 < self.margin <= 2, "margin", self.margin, "more than 0, and at most 2")
 
 
@@ -179,6 +209,9 @@ class FitOptions:
         Raises:
             ConfigError: if a number is out of range.
         """
+        if self.fine_tuning is not None:
+            _require_a(FineTuning, "fine_tuning", self.fine_tuning)
+        _require(self.seed >= 0, "seed", self.seed, "0 or more")
         for name in ("epochs", "patience", "batch_size"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "more than 0")

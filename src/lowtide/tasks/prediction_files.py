@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import itertools
 import json
 import re
@@ -16,16 +17,18 @@ from lowtide.progress import progress
 from lowtide.tasks.classifier import Classifier
 from lowtide.tasks.columns import ColumnOptions
 from lowtide.tasks.matcher import Matcher
-from lowtide.tasks.reading import FileKind, file_kind, read_unlabelled, read_unlabelled_pairs
+from lowtide.tasks.reading import read_unlabelled, read_unlabelled_pairs
 from lowtide.tasks.rows import RowOptions
 from lowtide.tasks.tagger import Tagger
 from lowtide.tasks.task import Probabilities
+from lowtide.text.file_kinds import FileKind, file_kind
 from lowtide.text.lines import OPENERS
 
 _BREAKS = re.compile(r"[\t\r\n]")
 _DIGITS = 6
 """Of a probability."""
 AnyTask = Tagger | Classifier | Matcher
+_Find = Callable[[Iterator[Any]], Iterator[tuple[Any, dict[str, Any]]]]
 
 
 def predict_file(
@@ -37,6 +40,7 @@ def predict_file(
     columns: ColumnOptions | None = None,
     kind: FileKind | None = None,
     with_probabilities: bool = False,
+    n_best: int | None = None,
 ) -> int:
     """Write the answers to all sentences, texts or pairs of a file; they appear when they are whole.
 
@@ -49,18 +53,24 @@ def predict_file(
         columns: how it is read, if it has a token a row.
         kind: what kind of file it is; None: as its name says.
         with_probabilities: whether every answer has with it how probable each label is; of a tagger at every token, of
-            the labels of the network, where spans stand in BIOES. ``.jsonl`` only.
+            the labels of the network, where spans stand in BIOES; of a matcher that compares by a cosine, that cosine
+            as ``similarity``. ``.jsonl`` only.
+        n_best: how many of the most probable taggings are written beside the best one, with their probabilities: of a
+            tagger, ``.jsonl`` only.
 
     Returns:
         How many were answered.
 
     Raises:
-        InputError: if the file cannot be read, with its line; the ending of ``out`` names no format, or one without
-            room for probabilities; the task has none; or another process writes the file.
+        InputError: if the file cannot be read, with its line, or is ``out`` itself; the ending of ``out`` names no
+            format, or one without room for what is wanted; the task has none of it; or another process writes the file.
         WriteError: if it cannot be written.
     """
     source, out = Path(source), Path(out)
-    write = _writer(task, out, with_probabilities=with_probabilities)
+    if source.exists() and out.exists() and source.samefile(out):
+        raise InputError(f"{out} is what is read, and would be lost: name another file to write")
+    find = _finder(task, with_probabilities=with_probabilities, n_best=n_best)
+    write = _writer(task, out, has_more=with_probabilities or n_best is not None)
     count = 0
     with (
         written_alone(out) as beside,
@@ -68,9 +78,8 @@ def predict_file(
         progress("predicting", total=None, unit="sentences") as bar,
     ):
         asked, given = itertools.tee(_questions(task, source, rows, columns, kind))  # what is read ahead is one chunk
-        answers = _probable_answers(task, given) if with_probabilities else _answers(task, given)
-        for question, answer in zip(asked, answers, strict=True):
-            write(file, question, answer)
+        for question, (answer, beside_it) in zip(asked, find(given), strict=True):
+            write(file, question, answer, beside_it)
             bar.advance(1)
             count += 1
     return count
@@ -87,23 +96,44 @@ def _questions(
     return map(task.cut, read_unlabelled(source, rows, columns=columns, kind=kind, wants="tokens"))
 
 
-def _answers(task: AnyTask, questions: Iterator[Any]) -> Iterator[Any]:
-    return iter(task.predict_iter(questions))
+def _finder(task: AnyTask, *, with_probabilities: bool, n_best: int | None) -> _Find:
+    """What finds the answers to questions, each with what stands beside it in JSON."""
+    if with_probabilities and n_best is not None:
+        raise InputError("probabilities of labels and the n best taggings do not go together: leave one of them out")
+    if n_best is not None:
+        if not isinstance(task, Tagger):
+            raise InputError(f"the n best are those of a tagger, and this is a {task.kind}: ask for probabilities")
+        return functools.partial(_n_best, task, n_best)
+    if not with_probabilities:
+        return lambda questions: ((answer, {}) for answer in task.predict_iter(questions))
+    if isinstance(task, Matcher) and task.options.objective != "classify":
+        return functools.partial(_similar, task)
+    return functools.partial(_probable, task)
 
 
-def _probable_answers(task: AnyTask, questions: Iterator[Any]) -> Iterator[tuple[Any, Probabilities]]:
+def _n_best(task: Tagger, count: int, questions: Iterator[Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    for found in task.n_best_iter(questions, count):
+        several = [{"tags": one.tags, "probability": round(one.probability, _DIGITS)} for one in found]
+        yield found[0].tags, {"n_best": several}
+
+
+def _similar(task: Matcher, questions: Iterator[Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    for answer, cosine in task.predict_with_similarities(questions):
+        yield answer, {"similarity": round(cosine, _DIGITS)}
+
+
+def _probable(task: AnyTask, questions: Iterator[Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
     texts = itertools.chain.from_iterable(questions) if isinstance(task, Matcher) else questions
-    return task.predict_with_probabilities(texts)
+    for answer, probabilities in task.predict_with_probabilities(texts):
+        yield answer, {"probabilities": _named(probabilities, task.labels)}
 
 
-def _writer(task: AnyTask, out: Path, *, with_probabilities: bool) -> Callable[[IO[str], Any, Any], None]:
+def _writer(task: AnyTask, out: Path, *, has_more: bool) -> Callable[[IO[str], Any, Any, dict[str, Any]], None]:
     kind = file_kind(out)
     if out.suffix.lower() in OPENERS:
         raise InputError(f"{out}: answers are not compressed: leave {out.suffix} out")
-    if with_probabilities:
-        if kind != "jsonl":
-            raise InputError(f"{out}: probabilities are written as .jsonl")
-        return lambda file, asked, answer: _write_json(file, asked, answer[0], _named(answer[1], task.labels))
+    if has_more and kind != "jsonl":
+        raise InputError(f"{out}: probabilities, similarities and the n best are written as .jsonl")
     if kind == "jsonl":
         return _write_json
     if isinstance(task, Tagger):
@@ -122,7 +152,7 @@ def _named(probabilities: Probabilities, labels: list[str]) -> Any:
     return {label: round(float(value), _DIGITS) for label, value in zip(labels, probabilities, strict=True)}
 
 
-def _write_columns(file: IO[str], sentence: list[str], tags: list[str]) -> None:
+def _write_columns(file: IO[str], sentence: list[str], tags: list[str], beside: dict[str, Any]) -> None:
     if any(_BREAKS.search(token) for token in sentence):
         raise InputError("a token holds white space, which parts columns and lines: write .jsonl")
     rows = "".join(f"{token}\t{tag}\n" for token, tag in zip(sentence, tags, strict=True))
@@ -136,22 +166,20 @@ def _fields(asked: Any, answer: Any) -> list[str]:
     return [told, *(text if isinstance(text, str) else " ".join(text) for text in texts)]
 
 
-def _write_tabbed(file: IO[str], asked: Any, answer: Any) -> None:
+def _write_tabbed(file: IO[str], asked: Any, answer: Any, beside: dict[str, Any]) -> None:
     # a tab or a line end within a text would be one of the table
     file.write("\t".join(" ".join(field.split()) for field in _fields(asked, answer)) + "\n")
 
 
-def _write_quoted(file: IO[str], asked: Any, answer: Any) -> None:
+def _write_quoted(file: IO[str], asked: Any, answer: Any, beside: dict[str, Any]) -> None:
     csv.writer(file, lineterminator="\n").writerow(_fields(asked, answer))
 
 
-def _write_json(file: IO[str], asked: Any, answer: Any, probabilities: Any = None) -> None:
+def _write_json(file: IO[str], asked: Any, answer: Any, beside: dict[str, Any]) -> None:
     found: dict[str, Any]
     if isinstance(asked, tuple):
         found = {"first": asked[0], "second": asked[1]}
     else:
         found = {"text" if isinstance(asked, str) else "tokens": asked}
     found["tags" if isinstance(answer, list) else "score" if isinstance(answer, float) else "label"] = answer
-    if probabilities is not None:
-        found["probabilities"] = probabilities
-    file.write(json.dumps(found, ensure_ascii=False) + "\n")
+    file.write(json.dumps(found | beside, ensure_ascii=False) + "\n")

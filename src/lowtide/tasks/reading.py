@@ -6,36 +6,19 @@ import itertools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from lowtide.errors import InputError
 from lowtide.tasks.columns import ColumnOptions, lines_of, read_columns, read_tokens
 from lowtide.tasks.examples import LabelledPair, LabelledText, TaggedSentence
 from lowtide.tasks.rows import Row, RowOptions, read_rows
-from lowtide.text.lines import OPENERS, Line
+from lowtide.text.file_kinds import FileKind, file_kind
+from lowtide.text.lines import Line
 
 Example = TypeVar("Example")
 
-FileKind = Literal["conll", "conllu", "tsv", "csv", "jsonl", "text"]
-ENDINGS: dict[str, FileKind] = {
-    ".conll": "conll",
-    ".iob": "conll",
-    ".bio": "conll",
-    ".conllu": "conllu",
-    ".tsv": "tsv",
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-}
-"""How a file is read, by what its name ends in; any other is plain text."""
 _LOOKED_AT, _FEWEST_ROWS = 50, 3
 """Lines of a text that may be a table, and what makes one."""
-
-
-def file_kind(path: Path) -> FileKind:
-    """How a file is read; what it is compressed with does not count."""
-    name = path.with_suffix("") if path.suffix.lower() in OPENERS else path
-    return ENDINGS.get(name.suffix.lower(), "text")
 
 
 def read_tagged(path: Path, options: ColumnOptions | None = None) -> list[TaggedSentence]:
@@ -141,10 +124,14 @@ def read_unlabelled(
 
     Raises:
         MissingPathError: if the file is not there.
-        InputError: if a row is broken, with its line; or a column of tokens is asked for where there are no columns.
+        InputError: if a row is broken, with its line; or it is asked for in a way that is none of this kind of file.
     """
     found, options = kind or file_kind(path), options or RowOptions()
     if found in ("conll", "conllu"):
+        if options.columns is not None or options.quoted is not None:
+            raise InputError(
+                f"{path} is read as {found}, a token a row: leave --columns and --quoted out, or say --format tsv"
+            )
         columns = columns or ColumnOptions(encoding=options.encoding)
         return read_tokens(path, columns, is_conllu=found == "conllu")
     if columns is not None and columns.token:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lowtide.messages import say
 from lowtide.tasks.examples import LabelledPair, LabelledText, TaggedSentence
@@ -147,6 +150,17 @@ def judge_scores(gold: Sequence[float], predicted: Sequence[float]) -> Evaluatio
 
 def _flat(tags: Sequence[Sequence[str]]) -> list[str]:
     return [tag for sentence in tags for tag in sentence]
+
+
+def surest_first(wrong: Sequence[int], probabilities: Iterable[NDArray[np.float32]]) -> list[int]:
+    """Examples with a wrong answer, those first whose answer was held for most probable.
+
+    Args:
+        wrong: their numbers.
+        probabilities: of every label, for each of them.
+    """
+    sure = dict(zip(wrong, (float(of.max()) for of in probabilities), strict=True))
+    return sorted(wrong, key=lambda number: -sure[number])
 
 
 def _worst(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> list[int]:

@@ -9,6 +9,7 @@
 The first line of a table names its columns, if it holds two names that are known, or is one; with one among others it
 could be either, and has to be said. Without names two columns are a label and a text, and three a label (or a score)
 and two texts. Two columns may mean the same, such as ``label`` and ``gold_label``, as long as nobody asks for them.
+Names that are not known are read as an example; of a first line whose label stands nowhere else there is a warning.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ import csv
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lowtide.errors import InputError
 from lowtide.tasks.columns import lines_of
@@ -41,6 +45,8 @@ _LONGEST_FIELD = 2**31 - 1
 _QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 """A whole field in quotation marks, with doubled ones inside: what a spreadsheet writes, and nobody else."""
 _MARK = '"'
+_ENOUGH_ROWS, _LONGEST_NAME = 10, 30
+"""Rows in which labels come again, and letters of what may be the name of a column."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ class Row:
                 "are not wanted another name, or say what the columns of a table are (--columns)"
             )
         found = self.fields.get(name)
+        if found is None and name in self.fields:
+            raise InputError(f"{self.place}: {name} is null: give it a value, or leave the line out")
         if found is None:
             raise InputError(f"{self.place}: there is no {name}; found {', '.join(self.fields) or 'nothing'}")
         return found
@@ -120,11 +128,9 @@ class Row:
         return found
 
     def label(self) -> str:
-        """The label; a number is one, too."""
+        """The label; a number or a truth value is one, too."""
         found = self._field("label")
-        if isinstance(found, (int, float)) and not isinstance(found, bool):
-            return str(found)
-        return self.text("label").strip()
+        return self.text("label").strip() if isinstance(found, str) else label_text(found, self.place)
 
     def number(self, name: str) -> float:
         """A field that is a number.
@@ -137,9 +143,30 @@ class Row:
             number = float(found if isinstance(found, (int, float)) else self.text(name))
         except ValueError:
             raise InputError(f"{self.place}: {name} is no number") from None
+        except OverflowError:  # of a whole number that no float reaches
+            number = float("inf")
         if not abs(number) < float("inf"):
             raise InputError(f"{self.place}: {name} is {found!r}, expected a finite number")
         return number
+
+
+def label_text(label: object, place: Place) -> str:
+    """A label as it is written: a truth value as JSON has it, a whole number without a point.
+
+    Args:
+        label: of an example, whatever it is.
+        place: of this example.
+
+    Raises:
+        InputError: if it is something else, such as what stands for a missing one: None, nan.
+    """
+    found = label.item() if isinstance(label, np.generic) else label
+    if not isinstance(found, (str, int, float)) or found != found:
+        kind = "nan" if isinstance(found, float) else type(found).__name__
+        raise InputError(f"{place}: found {kind}, expected a label: a text, a number, true or false")
+    if isinstance(found, bool):
+        return str(found).lower()
+    return str(int(found) if isinstance(found, float) and found.is_integer() else found)
 
 
 def read_rows(path: Path, kind: str, options: RowOptions | None = None) -> Iterator[Row]:
@@ -236,6 +263,7 @@ def _table(path: Path, records: Iterator[tuple[int, list[str]]], options: RowOpt
     names: Sequence[str | None] | None = None
     called: Sequence[str] = ()
     expected_as = "as they were named"
+    may_be_names, labels = False, Counter[str]()
     if options.columns is not None:
         _check_names(options.columns)
         names, called = [None if name == "-" else name for name in options.columns], options.columns
@@ -258,7 +286,24 @@ def _table(path: Path, records: Iterator[tuple[int, list[str]]], options: RowOpt
         assert names is not None
         if len(fields) != len(names):
             raise InputError(f"{where}: found {len(fields)} columns, expected {len(names)} {expected_as}")
-        yield _row(names, called, fields, Place(str(path), [number]))
+        row = _row(names, called, fields, Place(str(path), [number]))
+        if count == 0:
+            first, may_be_names = where, "label" in names and all(len(field) <= _LONGEST_NAME for field in fields)
+        if may_be_names:
+            labels[row.fields["label"].strip()] += 1
+        yield row
+    if may_be_names and _is_first_alone(labels):
+        warnings.warn(
+            f"{first}: the line looks like names of columns, as its label stands nowhere else; it is read as an "
+            f"example: remove it, or call its columns {', '.join(name or '-' for name in names or ())}",
+            stacklevel=2,
+        )
+
+
+def _is_first_alone(labels: Counter[str]) -> bool:
+    """Whether the label that came first stands there once, and all others again."""
+    first, *others = labels.values()
+    return first == 1 and 1 not in others and sum(others) >= _ENOUGH_ROWS
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from lowtide.tasks.columns import ColumnOptions
 from lowtide.tasks.crf import Legal
 from lowtide.tasks.examples import Place, TaggedSentence
 from lowtide.tasks.heads import Head, TaggerHead
-from lowtide.tasks.inputs import Batch, Inputs
+from lowtide.tasks.inputs import Inputs
 from lowtide.tasks.labels import require_labels
 from lowtide.tasks.options import FitOptions, TaggerOptions
 from lowtide.tasks.reading import read_tagged
@@ -66,6 +66,7 @@ class Tagger(Task[TaggedSentence, Tags]):
     """
 
     kind = "tagger"
+    options_class = TaggerOptions
     options: TaggerOptions
 
     def __init__(
@@ -136,13 +137,19 @@ class Tagger(Task[TaggedSentence, Tags]):
         Raises:
             InputError: if ``count`` is below 1.
         """
+        return list(self.n_best_iter(self.several(sentences), count))
+
+    def n_best_iter(self, sentences: Iterable[str | Sequence[str]], count: int = 5) -> Iterator[list[Tagging]]:
+        """As `predict_n_best`, for any number of sentences."""
         if count < 1:
             raise InputError(f"count is {count}, expected at least 1")
-        head, found = self._head, []
-        for batch in self._batches(sentences):
-            for paths in head.crf.n_best(head.emissions(batch), batch.lengths.to(self.device), count):
-                found.append([Tagging(self._written(path), float(np.exp(nats))) for path, nats in paths])
-        return found
+
+        def find(inputs: Inputs, numbers: Sequence[int]) -> list[list[Tagging]]:
+            batch = inputs.batch(numbers)
+            found = self._head.crf.n_best(self._head.emissions(batch), batch.lengths.to(self.device), count)
+            return [[Tagging(self._written(path), float(np.exp(nats))) for path, nats in paths] for paths in found]
+
+        return self._find_iter(sentences, find)
 
     def marginals(self, sentences: Texts | str) -> list[NDArray[np.float32]]:
         """How probable every tag is at every token: (tokens, labels) a sentence, in the order of ``labels``.
@@ -190,11 +197,6 @@ class Tagger(Task[TaggedSentence, Tags]):
         assert isinstance(head, TaggerHead)
         return head
 
-    def _batches(self, sentences: Texts | str) -> Iterator[Batch]:
-        with torch.inference_mode():
-            for text in self.several(sentences):
-                yield self.inputs([self.cut(text)]).batch([0])
-
     def read_examples(self, path: str | Path, how: ColumnOptions | None = None) -> list[TaggedSentence]:
         """CoNLL columns, CoNLL-U or JSON lines."""
         return self._read(read_tagged(Path(path), how))
@@ -211,7 +213,8 @@ class Tagger(Task[TaggedSentence, Tags]):
             own = (convert(example.tags, self.scheme, _OWN) for example in examples)
             types = sorted({span.type for written in own for span in spans_of(written)})
             spans = [Span(type_, 0, length) for type_ in types for length in (1, 3)]
-            self.labels = ["O", *(tag for span in spans for tag in write_spans([span], span.stop, _OWN))]
+            outside = ["O"] if "O" in tags else []  # segmentation leaves no token out
+            self.labels = [*outside, *(tag for span in spans for tag in write_spans([span], span.stop, _OWN))]
 
     def _check_valid(self, examples: Sequence[TaggedSentence]) -> None:
         if self.scheme is not None:

@@ -20,7 +20,7 @@ from lowtide.embeddings.base import Embedder, Encodes
 from lowtide.embeddings.device import pick_device
 from lowtide.embeddings.inputs import CutsText, Texts, as_sentence, as_sentences, as_token_lists
 from lowtide.embeddings.type_vectors import TypeEmbedding
-from lowtide.errors import InputError
+from lowtide.errors import ConfigError, InputError
 from lowtide.model import LayerMix
 from lowtide.tasks.examples import LabelledPair, LabelledText, TaggedSentence
 from lowtide.tasks.fine_tuning import can_learn
@@ -54,10 +54,13 @@ class Task(ABC, Generic[Example, Answer]):
     """
 
     kind: ClassVar[Kind]
+    options_class: ClassVar[type[HeadOptions]]
 
     def __init__(
         self, embeddings: Embedder | Sequence[Embedder], options: HeadOptions, *, device: str = "auto"
     ) -> None:
+        if not isinstance(options, self.options_class):
+            raise ConfigError(f"options are {type(options).__name__}, expected {self.options_class.__name__}")
         self.embeddings = as_embeddings(embeddings)
         self.head_options = options
         self.device = pick_device(device)
@@ -69,8 +72,8 @@ class Task(ABC, Generic[Example, Answer]):
         """What was measured, by the name of the examples; the card tells it."""
         self.num_train = 0
         self.worst: list[tuple[Example, Answer]] = []
-        """Some examples of the last evaluation with a wrong answer, and these, in the order of ``Evaluation.wrong``:
-        texts, which nothing writes."""
+        """Some examples of the last evaluation with a wrong answer, and these, the worst first: texts, which nothing
+        writes."""
         self._network: Network | None = None
 
     # -- what every task says for itself ---------------------------------------------------------
@@ -133,6 +136,10 @@ class Task(ABC, Generic[Example, Answer]):
 
     def _check_valid(self, examples: Sequence[Example]) -> None:
         """Refuse examples to judge by that cannot be judged, before anything is learned."""
+
+    def _worst_first(self, examples: Sequence[Example], wrong: Sequence[int]) -> Sequence[int]:
+        """The order in which ``Evaluation.wrong`` is shown."""
+        return wrong
 
     def _settle(self, examples: Sequence[Example], answers: Sequence[Answer]) -> None:
         """Decide, after a fit, what is chosen on the validation examples."""
@@ -360,7 +367,7 @@ class Task(ABC, Generic[Example, Answer]):
         answers = list(self._predict_iter(self._texts(examples)))
         found = self._judge(examples, answers)
         self.scores[name] = found
-        self.worst = [(examples[number], answers[number]) for number in found.wrong[:_MOST_WORST]]
+        self.worst = [(examples[n], answers[n]) for n in self._worst_first(examples, found.wrong)[:_MOST_WORST]]
         return found
 
     def _warn_of_idle_options(self) -> None:

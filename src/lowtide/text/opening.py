@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lowtide.errors import InputError
 from lowtide.text.corpus import Corpus, Lines, RawSentence
+from lowtide.text.file_kinds import file_kind
 from lowtide.text.tokenize import Tokenizer, TokenizerName, detect_language, make_tokenizer
 
 _LANGUAGE_SAMPLE = 2000
@@ -35,7 +37,7 @@ class OpenedText:
 
 
 def open_texts(texts: Sequence[str | Path], options: CutOptions) -> OpenedText:
-    """Open files of text; the first lines decide what is left open.
+    """Open files of text; the first lines decide what is left open. A name that says a table is warned of.
 
     Args:
         texts: files, globs, folders, ``-``.
@@ -45,6 +47,13 @@ def open_texts(texts: Sequence[str | Path], options: CutOptions) -> OpenedText:
         InputError: if a file cannot be read, or the tokenizer does not go with it.
     """
     corpus = Corpus(texts, encoding=options.encoding, lines=options.lines)
+    for file in corpus.files:
+        if file_kind(Path(file)) != "text":
+            warnings.warn(
+                f"{file}: its name says a table, and every line is read as a sentence, whatever its columns hold: "
+                "write the sentences as text, one a line",
+                stacklevel=2,
+            )
     sentences = corpus.sentences()
     sample = list(itertools.islice(sentences, _LANGUAGE_SAMPLE))
     tokenizer = _choose_tokenizer(options, sample, is_fasta=corpus.is_fasta)

@@ -35,8 +35,8 @@ class Budget:
         """
         if sum(given is not None for given in (self.time, self.epochs, self.tokens)) > 1:
             raise InputError("give one of --time, --epochs and --tokens, not two")
-        if self.epochs is not None and not 0 < self.epochs < math.inf:
-            raise InputError(f"epochs is {self.epochs}, expected more than 0")
+        if self.epochs is not None and not (isinstance(self.epochs, (int, float)) and 0 < self.epochs < math.inf):
+            raise InputError(f"epochs is {self.epochs!r}, expected a number above 0")
         _ = self.seconds, self.num_tokens
 
     @property
@@ -44,7 +44,7 @@ class Budget:
         """The time, if one is given."""
         if self.time is None:
             return None
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", self.time)
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", str(self.time))
         if match is None or float(match[1]) == 0:
             raise InputError(f"cannot read the time {self.time!r}: expected something like 90s, 20m, 8h, 2d")
         return float(match[1]) * _SECONDS[match[2]]

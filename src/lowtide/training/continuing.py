@@ -119,7 +119,7 @@ def write_start(
         config = replace(config, symbols=replace(config.symbols, num_symbols=len(vocabulary) + len(more_words)))
     table = stored.bilm.type_vectors
     return StartConfig(
-        name=stored.path.name,
+        name=stored.path.resolve().name,
         checksum=stored.checksum,
         bilm=config,
         trunk="lstm" if stored.config.trunk == "lstm" else "elmo",

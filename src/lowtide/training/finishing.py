@@ -87,7 +87,9 @@ def finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
             else f"a sentence longer than {settings.row_tokens} positions"
         )
         log.info("%s times %s was cut", f"{position.num_cut:,}", longer)
-    log.info("time        %s; the forecast was %s", format_seconds(position.seconds), format_seconds(forecast_seconds))
+    error = forecast_seconds / max(position.seconds, 1e-9) - 1
+    told = format_seconds(position.seconds), format_seconds(forecast_seconds), f"{error:+.0%}"
+    log.info("time        %s; the forecast was %s (%s)", *told)
     config = model_config(settings, text)
     save_model(out, config, text.vocabulary, trainer.bilm, trainer.softmax, more_words=text.more_words)
     _log_whereabouts(settings, text, out, position.seconds)

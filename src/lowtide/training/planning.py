@@ -11,7 +11,7 @@ from typing import get_args
 import torch
 
 from lowtide.embeddings.device import pick_device
-from lowtide.errors import InputError, require
+from lowtide.errors import DivergenceError, InputError, TrainingError, require
 from lowtide.files import folder_size
 from lowtide.model import Dropouts
 from lowtide.model.adaptive_softmax import cheapest_cutoffs
@@ -21,7 +21,7 @@ from lowtide.training.budget import Budget
 from lowtide.training.continuing import StartConfig
 from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forecast, probe
 from lowtide.training.ranks import ALONE, Ranks
-from lowtide.training.reading import TextOptions
+from lowtide.training.reading import TextOptions, open_vectors
 from lowtide.training.regularisation import dropouts_for
 from lowtide.training.settings import (
     Objective,
@@ -111,6 +111,25 @@ def refuse_together(text_options: TextOptions, options: TrainOptions) -> None:
         require("tensorboard", extra="tensorboard")
 
 
+def refuse_other_width(text_options: TextOptions, options: TrainOptions) -> None:
+    """Refuse vectors that no network can begin with, before a text is read that takes hours.
+
+    Raises:
+        InputError: if their width is not that of the preset; of ``auto``, that of none.
+    """
+    if text_options.vectors is None:
+        return
+    width = open_vectors(text_options.vectors).width
+    names = presets.PRESETS if options.preset == "auto" else [options.preset]
+    widths = {
+        presets.bilm_config(presets.preset_named(name), options.trunk or "elmo", num_symbols=1).lstm.width: name
+        for name in names
+    }
+    if width not in widths:
+        expected = ", ".join(f"{wanted} ({name})" for wanted, name in widths.items())
+        raise InputError(f"{text_options.vectors} has vectors of width {width}, expected {expected}: train it anew so")
+
+
 def _refuse_cloze(objective: Objective, *, documents: bool) -> None:
     if objective == "lm+cloze" and documents:
         raise InputError("the cloze objective reads sentences: leave documents out, or the objective at lm")
@@ -138,7 +157,7 @@ def plan(text: TrainingText, options: TrainOptions, work: Path, ranks: Ranks = A
         settings = ranks.agree(dataclasses.replace(settle(text, options, name), num_processes=ranks.size))
         trainer = Trainer(settings, text, work=work, log_path=work / "probe.jsonl", ranks=ranks)
         with settings.threads():
-            measured = probe(trainer, seconds=PROBE_SECONDS if seconds is None else min(PROBE_SECONDS, seconds / 10))
+            measured = _probed(trainer, PROBE_SECONDS if seconds is None else min(PROBE_SECONDS, seconds / 10))
         measured = ranks.agree(measured)
         if seconds is not None:
             settings = _with_dropouts(_within(settings, measured, seconds), text, options)
@@ -146,6 +165,22 @@ def plan(text: TrainingText, options: TrainOptions, work: Path, ranks: Ranks = A
             break
     told = make_forecast(settings, trainer, measured, corpus_bytes=folder_size(text.prepared.folder))
     return settings, told
+
+
+def _probed(trainer: Trainer, seconds: float) -> Probe:
+    """Some steps for the forecast.
+
+    Raises:
+        TrainingError: if they diverge: nothing is there yet that could be gone on with.
+    """
+    try:
+        return probe(trainer, seconds=seconds)
+    except DivergenceError:
+        rate, usual = trainer.settings.learning_rate, presets.preset_named(trainer.settings.preset).learning_rate
+        raise TrainingError(
+            f"the first steps diverge at the learning rate {rate:g}: begin again with a lower one, such as "
+            f"{min(usual, rate / 2):g}"
+        ) from None
 
 
 def settle(text: TrainingText, options: TrainOptions, preset_name: str) -> Settings:
@@ -202,7 +237,8 @@ def _suited_softmax(num_types: int, num_samples: int, start: StartConfig | None,
     """What is quickest where nothing is asked for; a model that a training begins with keeps its own.
 
     An adaptive softmax reads more tokens a second than a sampled one, and learns as much from each. But it touches the
-    vectors of all types in every step, which is lost only where they are touched anyway: where they are tied.
+    vectors of all types in every step, which is lost only where they are touched anyway: where they are tied. That was
+    measured on a processor; on a GPU, where it was not, the rule is the same, and only logits are made in blocks.
     """
     if start is not None and start.is_adaptive:
         return "adaptive"

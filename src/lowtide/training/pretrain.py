@@ -20,9 +20,10 @@ from lowtide.training.finishing import FORECAST, finish, model_config
 from lowtide.training.folder import begin_work, remove_work, reserved, work_of
 from lowtide.training.forecast import Forecast
 from lowtide.training.log import LOG
-from lowtide.training.planning import TrainOptions, plan, refuse_together
+from lowtide.training.planning import TrainOptions, plan, refuse_other_width, refuse_together
 from lowtide.training.ranks import Ranks, opened
 from lowtide.training.reading import Inputs, TextOptions, read_text
+from lowtide.training.regularisation import dropouts_said
 from lowtide.training.resuming import asked_for, begun, remember
 from lowtide.training.settings import Objective, SoftmaxName, TrainableTrunk, TrainingDtype
 from lowtide.training.trainer import Trainer
@@ -48,7 +49,7 @@ def pretrain(
     inputs: Inputs = "auto",
     vectors: str | Path | None = None,
     tied: bool | None = None,
-    weights: Sequence[float] = (),
+    weights: float | Sequence[float] = (),
     lowercase: float = 0.0,
     from_model: str | Path | None = None,
     valid: str | Path | None = None,
@@ -61,7 +62,7 @@ def pretrain(
     threads: int | None = None,
     seed: int = 0,
     learning_rate: float | None = None,
-    dropout: float | Dropouts | None = None,
+    dropout: float | str | Dropouts | None = None,
     softmax: SoftmaxName | None = None,
     dtype: TrainingDtype = "float32",
     tensorboard: bool = False,
@@ -110,8 +111,9 @@ def pretrain(
         threads: of the processor; None: as many as it has, but one for ``tiny``.
         seed: of everything random.
         learning_rate: the highest; None: the preset's. With ``resume``, a new one.
-        dropout: what is left out while training: one rate, or a `lowtide.model.Dropouts`; None: by the passes over the
-            text, more where ``inputs="words"`` reads a small text often (`lowtide.training.regularisation`).
+        dropout: what is left out while training: one rate, a `lowtide.model.Dropouts`, or a text as the command line
+            has it (``types=0.1,inputs=0.4,locked``); None: by the passes over the text, more
+            where ``inputs="words"`` reads a small text often (`lowtide.training.regularisation`).
         softmax: ``full``; ``sampled``, which learns to tell a type from some that are drawn; ``adaptive``, which
             predicts rare types in two steps; None: full, but where the vocabulary is large adaptive if the softmax is
             tied, else sampled.
@@ -138,7 +140,7 @@ def pretrain(
         documents=documents,
         inputs=inputs,
         vectors=Path(vectors) if vectors else None,
-        weights=tuple(weights),
+        weights=(weights,) if isinstance(weights, (int, float)) else tuple(weights),
         max_types=max_types,
         lowercase=lowercase,
         from_model=Path(from_model) if from_model else None,
@@ -154,11 +156,17 @@ def pretrain(
         tied=tied,
         trunk=trunk,
         tensorboard=tensorboard,
-        dropouts=Dropouts.plain(dropout) if isinstance(dropout, (int, float)) else dropout,
+        dropouts=_dropouts(dropout),
         softmax=softmax,
         dtype=dtype,
     )
     return run(as_inputs(texts), Path(out), text_options, options, resume=resume)
+
+
+def _dropouts(said: float | str | Dropouts | None) -> Dropouts | None:
+    if isinstance(said, str):
+        return dropouts_said(said)
+    return Dropouts.plain(said) if isinstance(said, (int, float)) else said
 
 
 def run(
@@ -197,6 +205,7 @@ def _train(
             begin_work(out)
         if resume:
             log.info("nothing to resume in %s: beginning", out)
+        refuse_other_width(text_options, options)
         text = _opened_by_all(ranks, lambda: read_text(texts, text_options, work / "text"), work / "text")
         settings, told = plan(text, options, work, ranks)
         if text.num_truncated:
@@ -262,6 +271,7 @@ def forecast(texts: Sequence[str | Path], text_options: TextOptions, options: Tr
         options: what is decided already.
     """
     refuse_together(text_options, options)
+    refuse_other_width(text_options, options)
     with opened() as ranks, tempfile.TemporaryDirectory(prefix="lowtide-") as own:
         folder = Path(ranks.share(own))
         text = _opened_by_all(ranks, lambda: read_text(texts, text_options, folder / "text"), folder / "text")

@@ -75,6 +75,10 @@ class TextOptions(CutOptions):
             raise InputError(f"what token vectors are made of is {self.from_model}'s: leave inputs and vectors open")
         if not 0 <= self.lowercase <= 1:
             raise InputError(f"the share in lower case is {self.lowercase}, expected 0 to 1")
+        for name in ("min_count", "max_types"):
+            found = getattr(self, name)
+            if found is not None and found < 1:
+                raise InputError(f"{name} is {found}, expected at least 1")
         if any(not 0 < weight <= MAX_WEIGHT for weight in self.weights):
             raise InputError(f"found weights {self.weights}, expected more than 0, at most {MAX_WEIGHT}")
 
@@ -92,14 +96,17 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
     """
     if options.weights and len(options.weights) != len(texts):
         raise InputError(f"found {len(options.weights)} weights for {len(texts)} texts, expected one each")
+    said = _said(options)
     start = None if options.from_model is None else open_start(options.from_model)
     if start is not None:
         options = _as_trained(options, start)
     opened = open_texts(texts, options)
     corpus, tokenizer = opened.corpus, opened.tokenizer
+    if options.weights:
+        _refuse_unread(texts, corpus)
     # what is small first, so that a mistake there is found before the large text is read
     valid = None if options.valid is None else _cut(options.valid, options, tokenizer)
-    vectors = None if options.vectors is None else _open_vectors(options.vectors)
+    vectors = None if options.vectors is None else open_vectors(options.vectors)
     share = HELD_OUT_SHARE if valid is None else 0.0
     sentences = _watched(_partly_lower_case(opened.sentences, options.lowercase))
     counts, occurrences = prepare(
@@ -138,7 +145,7 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
         weights=options.weights,
         start=taken_over,
         folds_case=has_words if start is None else start.config.folds_case,
-        said=_said(options),
+        said=said,
     )
     write_json(folder / NOTES, to_json(notes))
     log.info(
@@ -173,7 +180,24 @@ def _as_trained(options: TextOptions, start: StoredModel) -> TextOptions:
     return dataclasses.replace(options, tokenizer=name, language=language, documents=documents)
 
 
-def _open_vectors(model: Path) -> Word2Vec:
+def _refuse_unread(texts: Sequence[str | Path], corpus: Corpus) -> None:
+    """Refuse a text all of which stands in those before it: a file is read once, and has one weight.
+
+    Raises:
+        InputError: with its name.
+    """
+    read = {corpus.part_of(file) for file in corpus.files}
+    for number, text in enumerate(texts):
+        if number not in read:
+            raise InputError(f"{text} stands in the texts before it, so that its weight does nothing: name it once")
+
+
+def open_vectors(model: Path) -> Word2Vec:
+    """The model whose vectors a training is to begin with.
+
+    Raises:
+        InputError: if it is none of word2vec.
+    """
     found = load_any(model)
     if not isinstance(found, Word2Vec):
         raise InputError(f"{model} is no word2vec model: expected what `Word2Vec.save` has written")

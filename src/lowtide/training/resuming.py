@@ -109,6 +109,10 @@ def _warn_of_unused(
 ) -> None:
     """A resumed training keeps its settings: say so where other ones are asked for."""
     before = _remembered(out)
+    if before is not None and "tensorboard" in before and not options.tensorboard:
+        warnings.warn(
+            "this training was written for TensorBoard, too, and goes on without: say tensorboard again", stacklevel=7
+        )
     settled = {
         "preset": settings.preset,
         "tokens": str(settings.budget_tokens),

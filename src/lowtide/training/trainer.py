@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lowtide.embeddings.encoder import Encoder
 from lowtide.embeddings.language_model import LanguageModel, Perplexity, unigram_perplexity
-from lowtide.errors import InputError, ModelError, TrainingError, is_out_of_memory
+from lowtide.errors import DivergenceError, InputError, ModelError, TrainingError, is_out_of_memory
 from lowtide.memory import FreeMemory
 from lowtide.model import Carry, LogUniformSampler
 from lowtide.progress import progress
@@ -160,8 +160,8 @@ class Trainer:
         self._carry = None if batch.backward is None else learnt.carry
         return learnt.nats
 
-    def _diverged(self, name: str, value: float) -> TrainingError:
-        return TrainingError(
+    def _diverged(self, name: str, value: float) -> DivergenceError:
+        return DivergenceError(
             f"the {name} became {value} at step {self.position.step + 1}, after {self.position.tokens:,} tokens. "
             f"The learning rate is probably too high for this text: go on from the last checkpoint with "
             f"--resume --learning-rate {self.settings.learning_rate / 2:g}"
