@@ -11,6 +11,7 @@ Every error that a user can cause says what was found, what was expected and wha
     ├── WriteError           (OSError)            an output that cannot be written
     ├── MissingExtraError    (ImportError)        an optional library that is not installed
     └── TrainingError        (RuntimeError)       a training that cannot go on
+        └── DivergenceError                       its loss is no number any more
 """
 
 from __future__ import annotations
