@@ -30,7 +30,7 @@ def test_tokens_that_cannot_be_read_say_what_was_expected(tokens: str) -> None:
 
 @pytest.mark.parametrize("epochs", [0.0, -1.0, float("nan")])
 def test_epochs_are_more_than_nothing(epochs: float) -> None:
-    with pytest.raises(InputError, match="more than 0"):
+    with pytest.raises(InputError, match="a number above 0"):
         Budget(epochs=epochs)
 
 
