@@ -48,7 +48,7 @@ def predict(
         ),
     ] = False,
     n_best: Annotated[
-        int | None, typer.Option(min=1, help="With the tags, so many of the most probable taggings: .jsonl.")
+        int | None, typer.Option(min=1, max=1000, help="With the tags, so many of the most probable taggings: .jsonl.")
     ] = None,
     embedding: Embedding = None,
     token_column: TokenColumn = 0,

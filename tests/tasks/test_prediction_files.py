@@ -120,7 +120,7 @@ def test_similarities_are_written_for_matchers_that_compare_by_a_cosine(
     objective: str, answers: list[float | str], elmo: Elmo, tmp_path: Path
 ) -> None:
     pairs = [("the tide", "out"), ("bank", "bank")]
-    matcher = Matcher(elmo, MatcherOptions(reader="none", objective=objective), device="cpu")  # type: ignore[arg-type]
+    matcher = Matcher(elmo, MatcherOptions(reader="none", objective=objective), device="cpu")  # type: ignore[arg-type]  # one of its names
     matcher.fit(pairs, answers, options=ONCE)
     source = write(tmp_path / "t.txt", "the tide\tout\nbank\tbank\n")
     predict_file(matcher, source, tmp_path / "out.jsonl", with_probabilities=True)
