@@ -160,8 +160,8 @@ def _what_breaks(sentence: TaggedSentence, scheme: Scheme) -> str:
     before = "the beginning of a sentence" if number == 0 else repr(sentence.tags[number - 1])
     after = "the end of a sentence" if number > last else repr(sentence.tags[number])
     return (
-        f"{where}: {after} cannot stand behind {before} in {scheme}: correct it, read it as seqeval does (lenient), "
-        "name another scheme, or say that the tags write no spans (none)"
+        f"{where}: {after} cannot stand behind {before} in {scheme}: correct it, or read it as seqeval does "
+        "(lenient); a tagger can also be taught another scheme, or that the tags write no spans (none)"
     )
 
 
