@@ -57,7 +57,9 @@ Epochs = Annotated[int, typer.Option(min=1, help="At most.")]
 Patience = Annotated[int, typer.Option(min=1, help="Epochs without a better score, before it stops.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples of a step.")]
 Rate = Annotated[float, typer.Option(help="The highest learning rate.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Learn so many times, with other seeds; mean and spread are told.")]
+Seeds = Annotated[
+    int, typer.Option(min=1, max=1000, help="Learn so many times, with other seeds; mean and spread are told.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="The first one.")]
 FineTune = Annotated[bool, typer.Option("--fine-tune", help="Let the models learn with the task, layer by layer.")]
 ShowText = Annotated[bool, typer.Option("--show-text", help="Show some test examples with a wrong answer.")]
@@ -311,6 +313,8 @@ def _teach(
 
     def told(task: Task[Any, Any], found: Evaluation) -> None:
         if not as_json:
+            if count > 1:
+                print(say("seed {seed}", seed=task.fit_options.seed))
             print_evaluation(task, found, show_text=show_text)
 
     try:

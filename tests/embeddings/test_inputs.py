@@ -83,7 +83,7 @@ def test_texts_of_one_token_each_warn_and_tell_how_tokens_go_in() -> None:
 
 def test_words_for_a_model_of_characters_warn() -> None:
     characters = make_tokenizer("characters", language="zh")
-    with pytest.warns(UserWarning, match="'潮水' is a word, and this model reads characters"):
+    with pytest.warns(UserWarning, match="^sentence 0 is a list of words, and this model reads characters"):
         as_sentences([["潮水", "退", "了"]], characters)
     assert as_sentences([["潮", "e\u0301"], "潮水"], characters) == [["潮", "e\u0301"], ["潮", "水"]]
 

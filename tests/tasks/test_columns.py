@@ -156,3 +156,23 @@ def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
         read_columns(write(tmp_path, "1\ta\n", "t.conllu"), is_conllu=True)
     with pytest.raises(MissingPathError, match="is not there: expected a file of examples"):
         read_columns(tmp_path / "none.conll")
+
+
+def test_a_token_without_features_has_the_tag_that_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path, CONLLU, "t.conllu")
+    assert read_columns(path, ColumnOptions("feats"), is_conllu=True)[0].tags == ["_", "_", "_"]
+    assert read_columns(write(tmp_path, "a\tB-A0\nb\t_\n"))[0].tags == ["B-A0", "_"]
+    path = write(tmp_path, CONLLU.replace("\tADP\t", "\t_\t"), "t.conllu")
+    with pytest.raises(InputError, match=r"t\.conllu:3: the token has no tag in column upos"):
+        read_columns(path, is_conllu=True)
+
+
+def test_a_column_of_tokens_that_conllu_has_itself_cannot_be_chosen(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the tokens of CoNLL-U stand in column form: leave --token-column out"):
+        read_columns(write(tmp_path, CONLLU, "t.conllu"), ColumnOptions(token=2), is_conllu=True)
+
+
+def test_a_file_that_is_one_long_sentence_is_warned_of(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"all 300 tokens are one sentence: expected a blank line between sentences"):
+        read_columns(write(tmp_path, "a\tO\n" * 300))
+    assert len(read_columns(write(tmp_path, "a\tO\n" * 300 + "\nb\tO\n"))) == 2

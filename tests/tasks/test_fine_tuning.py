@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from lowtide.embeddings import Elmo
+from lowtide.embeddings.type_vectors import type_config
+from lowtide.embeddings.word2vec import Word2Vec
 from lowtide.tasks import FineTuning, FitOptions, Tagger, TaggerOptions
 from lowtide.tasks.fine_tuning import layer_parameters, open_layers, tuned_groups
-from stand_ins import SENTENCES, TAGS
+from lowtide.text.tokenize import make_tokenizer
+from lowtide.text.vocabulary import SPECIALS, Vocabulary
+from stand_ins import SENTENCES, TAGS, WORDS
 
 
 def test_every_parameter_belongs_to_one_layer(elmo: Elmo) -> None:
@@ -44,3 +49,16 @@ def test_an_encoder_learns_with_the_task_and_the_embedding_stays_as_it_is(elmo: 
     for mine, theirs in zip(layer_parameters(learned), layer_parameters(elmo.encoder()), strict=True):
         assert any(not torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
     assert elmo.embed(["the tide"])[0].tobytes() == before.tobytes()
+
+
+def test_vectors_of_types_learn_at_the_rate_of_a_top_layer_and_not_at_first() -> None:
+    vocabulary = Vocabulary([*SPECIALS, *WORDS], [1] * (len(SPECIALS) + len(WORDS)))
+    vectors = np.random.default_rng(0).normal(size=(len(vocabulary), 8)).astype(np.float32)
+    words = Word2Vec(type_config("word2vec", make_tokenizer("words", language="en").config), vocabulary, vectors)
+    tagger = Tagger(words, TaggerOptions(reader="none", char_filters=0), device="cpu")
+    for epochs, is_moved in ((1, False), (2, True)):
+        options = FitOptions(epochs=epochs, fine_tuning=FineTuning(learning_rate=0.001))
+        tagger.fit(SENTENCES, TAGS, options=options)
+        [table] = tagger.network.head.tokens.tuned_tables()
+        moved = float((table.detach() - torch.from_numpy(words.rows(np.arange(len(table))))).abs().max())
+        assert (0 < moved <= 0.001 * 1.01) if is_moved else moved == 0

@@ -135,3 +135,13 @@ def test_the_rate_falls_to_a_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
     fit(Sums(), FitOptions(epochs=50, patience=50, batch_size=1))
     assert rates == sorted(rates, reverse=True)
     assert 0.1 * rates[0] < rates[-1] < 0.12 * rates[0]
+
+
+def test_of_scores_that_are_all_0_the_last_state_is_kept_and_patience_waits(caplog: pytest.LogCaptureFixture) -> None:
+    problem = Sums([0.0, 0.0, 0.0, 0.0, 0.2, 0.1, 0.1])
+    history = fit(problem, FitOptions(epochs=7, patience=2))
+    assert (history.best_epoch, history.num_epochs) == (5, 7)
+    with caplog.at_level(logging.INFO, logger="lowtide"):
+        history = fit(Sums([0.0, 0.0, 0.0]), FitOptions(epochs=3, patience=1))
+    assert history.best_epoch == 3
+    assert "the score on the validation examples is 0 after 3 epochs" in caplog.messages[-1]

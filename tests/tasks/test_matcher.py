@@ -129,3 +129,21 @@ def test_the_threshold_is_that_of_the_state_that_is_kept() -> None:
     assert matcher.history.best_epoch < matcher.history.num_epochs
     cosines = [float(cosine) for cosine in Task._predict_iter(matcher, (text for pair in PAIRS for text in pair))]
     assert matcher.threshold == best_threshold(cosines, [label == "1" for label in LABELS])[0]
+
+
+def test_every_pair_is_answered_with_its_own_probabilities() -> None:
+    matcher = matcher_of().fit(PAIRS, LABELS, options=QUICK)
+    answers = list(matcher.predict_with_probabilities(PAIRS[:3]))
+    assert [label for label, _ in answers] == matcher.predict(PAIRS[:3])
+    np.testing.assert_array_equal([found for _, found in answers], matcher.probabilities(PAIRS[:3]))
+
+
+def test_a_number_that_names_the_same_label_is_meant_as_one() -> None:
+    matcher = matcher_of(objective="contrastive", same_label=1).fit(PAIRS, LABELS, options=QUICK)
+    assert matcher.predict(SAME[:1]) == ["1"]
+
+
+def test_what_is_no_pair_is_named() -> None:
+    for pair, found in ((3.0, "float"), (["a"], "list of 1"), ("ab", "str of 2")):
+        with pytest.raises(InputError, match=rf"^pairs\[0\]: found {found}, expected a pair of texts$"):
+            matcher_of().fit([pair], ["1"])  # type: ignore[list-item]

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import json
+import re
+
+import numpy as np
 import pytest
 
 from lowtide import task_commands
+from lowtide.config import to_json
 from lowtide.embeddings import loading as embedding_loading
 from lowtide.errors import ConfigError
 from lowtide.tasks import Tagger, loading
@@ -66,7 +71,7 @@ def test_the_number_of_a_layer_may_be_a_number() -> None:
 
 
 def test_a_seed_below_zero_is_refused() -> None:
-    with pytest.raises(ConfigError, match="seed is -1, expected 0 or more"):
+    with pytest.raises(ConfigError, match="seed is -1, expected 0 to"):
         FitOptions(seed=-1)
 
 
@@ -75,3 +80,29 @@ def test_a_seed_below_zero_is_refused() -> None:
 def test_sizes_that_nobody_has_are_refused(name: str, value: int) -> None:
     with pytest.raises(ConfigError, match=rf"{name} is {value}, expected [01] to [\d,]+$"):
         HeadOptions(**{name: value})  # type: ignore[arg-type]  # a name of a size
+
+
+@pytest.mark.parametrize("seed", [2**32, 10**23])
+def test_a_seed_that_nothing_draws_by_is_refused(seed: int) -> None:
+    with pytest.raises(ConfigError, match=f"^seed is {seed}, expected 0 to 4,294,967,295$"):
+        FitOptions(seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "value", "expected"),
+    [
+        (FitOptions, "seed", 1.5, "a whole number"),
+        (FitOptions, "epochs", "3", "a whole number"),
+        (HeadOptions, "state_width", 8.0, "a whole number"),
+        (FitOptions, "learning_rate", "fast", "a number"),
+        (HeadOptions, "dropout", None, "a number"),
+    ],
+)
+def test_what_is_no_number_is_named(options: type, name: str, value: object, expected: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} is {re.escape(repr(value))}, expected {expected}$"):
+        options(**{name: value})
+
+
+def test_numbers_of_numpy_can_be_written_down() -> None:
+    options = FitOptions(seed=np.int64(3), learning_rate=np.float32(0.5))  # type: ignore[arg-type]
+    assert json.dumps(to_json(options)) == json.dumps(to_json(FitOptions(seed=3, learning_rate=0.5)))

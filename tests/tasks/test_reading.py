@@ -95,7 +95,7 @@ def test_pairs_have_a_label_or_a_score(tmp_path: Path) -> None:
     bad = write(tmp_path, "b.tsv", "score\tsentence1\tsentence2\nhigh\tone\ttwo\n")
     with pytest.raises(InputError, match=r"b\.tsv:2: score is no number"):
         read_pairs(bad, answer="score")
-    with pytest.raises(InputError, match=r"b\.tsv:2: there is no label; found score, first, second"):
+    with pytest.raises(InputError, match=r"b\.tsv:2: there is no label; found score, sentence1, sentence2"):
         read_pairs(bad)
 
 

@@ -9,7 +9,7 @@ import pytest
 from lowtide.errors import InputError
 from lowtide.tasks.examples import Place
 from lowtide.tasks.reading import read_pairs, read_texts
-from lowtide.tasks.rows import RowOptions, label_text
+from lowtide.tasks.rows import RowOptions, label_text, read_rows
 
 TEN = "ham,See you.\nspam,Win now!\n" * 5
 
@@ -99,3 +99,44 @@ def test_a_score_that_no_float_reaches_is_named_with_its_line(score: str, tmp_pa
     path = write(tmp_path, "t.jsonl", f'{{"score": {score}, "sentence1": "a", "sentence2": "b"}}\n')
     with pytest.raises(InputError, match=r"t\.jsonl:1: score is .*, expected a finite number$"):
         read_pairs(path, answer="score")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'label;text\ngood;"out; at last"\nbad;low, tide\n',
+        'good;"out; at last"\nbad;low, tide\n',
+        'sep=;\nlabel;text\ngood;"out; at last"\nbad;low, tide\n',
+        'sep=,\nlabel,text\ngood,out; at last\nbad,"low, tide"\n',
+        'good,out; at last\nbad,"low, tide"\n',
+    ],
+)
+def test_the_first_line_says_whether_semicolons_part_columns(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text, encoding="utf-8")
+    rows = list(read_rows(path, "csv"))
+    assert [(row.label(), row.text("text")) for row in rows] == [("good", "out; at last"), ("bad", "low, tide")]
+    [line] = [number for number, line in enumerate(text.splitlines(), start=1) if "last" in line]
+    assert str(rows[0].place) == f"{path}:{line}"
+
+
+def test_a_semicolon_in_a_text_that_comes_first_parts_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("out; at last,good\n", encoding="utf-8")
+    [row] = read_rows(path, "csv", RowOptions(("text", "label")))
+    assert (row.label(), row.text("text")) == ("good", "out; at last")
+
+
+@pytest.mark.parametrize("options", [RowOptions(("label", "text")), RowOptions(quoted=True)])
+def test_what_objects_say_themselves_cannot_be_chosen(options: RowOptions, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"label": "a", "text": "b"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="every object names its fields: leave --columns and --quoted out"):
+        next(read_rows(path, "jsonl", options))
+
+
+def test_what_is_missing_is_named_beside_the_names_that_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"text": "a", "stars": 5}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"there is no label; found text, stars$"):
+        next(read_rows(path, "jsonl")).label()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,23 @@ def test_what_never_stands_outside_is_never_put_there() -> None:
     tagger = Tagger(Rung(), LINEAR, device="cpu").fit(SENTENCES, segmented, options=FitOptions(epochs=1))
     assert set(tagger.labels) == {"B", "I", "E", "S"}
     assert not any("O" in tags for tags in tagger.predict(SENTENCES))
+
+
+@pytest.mark.parametrize("tags", [TAGS, [["D", "N", "V", "N"][: len(s)] for s in SENTENCES]])
+def test_json_lines_are_learned_and_judged(tags: list[list[str]], tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    rows = [{"tokens": sentence, "tags": of} for sentence, of in zip(SENTENCES, tags, strict=True)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    tagger = Tagger(Rung(), TaggerOptions(reader="none"), device="cpu").fit_file(
+        path, valid=path, options=FitOptions(epochs=1)
+    )
+    assert tagger.evaluate_file(path).num_examples == len(SENTENCES)
+    with pytest.raises(InputError, match="which has no columns: leave --column and --token-column out"):
+        tagger.evaluate_file(path, columns=ColumnOptions(token=1))
+
+
+def test_a_tag_that_breaks_its_scheme_is_named_in_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"tokens": ["a", "b", "c"], "tags": ["O", "B-X", "Z-X"]}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"t\.jsonl:1, token 2: 'Z-X' is no tag of"):
+        Tagger(Rung(), TaggerOptions(scheme="IOB2")).fit_file(path)

@@ -11,7 +11,7 @@ import tiny
 from lowtide.embeddings import Elmo
 from lowtide.embeddings.one_hot import OneHot
 from lowtide.embeddings.type_vectors import type_config
-from lowtide.errors import InputError
+from lowtide.errors import ConfigError, InputError
 from lowtide.tasks import (
     Classifier,
     ClassifierOptions,
@@ -117,3 +117,32 @@ def test_labels_and_scores_that_cannot_be_learned_are_named_with_their_file(tmp_
     path.write_text("yes\tthe\ttide\nno\tsat\tout\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"t\.tsv: found the labels no, yes; expected two"):
         Matcher(Rung(), MatcherOptions(objective="contrastive")).fit_file(path)
+
+
+@pytest.mark.parametrize("valid", [None, (SENTENCES[:1], [["Z", "Z", "Q"]])])
+def test_a_fit_that_is_refused_leaves_the_task_as_it_was(valid: Any) -> None:
+    tagger = Tagger(Rung(), TaggerOptions(reader="none"), device="cpu")
+    tagger.fit(SENTENCES, TAGS, valid=(SENTENCES, TAGS), options=ONCE)
+    before = (tagger.labels, tagger.scheme, tagger.scores, tagger.fit_options, tagger.predict(SENTENCES))
+    tags = [["N"] * len(sentence) for sentence in SENTENCES] if valid is None else TAGS
+    with pytest.raises(InputError):
+        tagger.fit(SENTENCES, tags, valid=valid, options=FitOptions(epochs=2))
+    assert (tagger.labels, tagger.scheme, tagger.scores, tagger.fit_options, tagger.predict(SENTENCES)) == before
+
+
+def test_texts_may_come_one_after_the_other(classifier: Classifier) -> None:
+    assert classifier.predict(iter(SENTENCES)) == classifier.predict(SENTENCES)  # type: ignore[arg-type]
+    learned = Classifier(Rung(), ClassifierOptions(reader="none"), device="cpu")
+    learned.fit(iter(SENTENCES), iter(LABELS), options=ONCE)  # type: ignore[arg-type]
+    assert learned.num_train == len(SENTENCES)
+
+
+def test_what_is_handed_in_instead_of_examples_is_named(classifier: Classifier) -> None:
+    with pytest.raises(InputError, match=r"^texts\[1\]: found NoneType, expected a sentence"):
+        classifier.evaluate([["the"], None], ["wet", "dry"])  # type: ignore[list-item]
+    with pytest.raises(InputError, match=r"^found NoneType, expected a text, or a list"):
+        classifier.predict(None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="options are dict, expected FitOptions"):
+        Classifier(Rung()).fit(SENTENCES, LABELS, options={"epochs": 1})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="found no example, expected some to judge by"):
+        Classifier(Rung()).fit(SENTENCES, LABELS, valid=([], []))

@@ -54,7 +54,7 @@ LETTERS = 1500
 """How long a message may be."""
 MEANT = "the model's text was cut by"
 """How the one warning begins that a model may cause."""
-MEANT_OF_CHARACTERS = "is a word, and this model reads characters"
+MEANT_OF_CHARACTERS = "is a list of words, and this model reads characters"
 """What a model may say whose text a damaged file has cut into characters."""
 _SILENCE = 60
 """Seconds after which a process that finishes no case is stopped."""

@@ -35,6 +35,17 @@ def as_sentence(text: str | Sequence[str], tokenizer: Tokenizer) -> Sentence:
     raise InputError(f"found {found}, expected a sentence: a str, or a list of str (its tokens)")
 
 
+def listed(texts: Any) -> list[Any]:
+    """Several of something, as a list.
+
+    Raises:
+        InputError: if it is one of something.
+    """
+    if not hasattr(texts, "__iter__"):
+        raise InputError(f"found {type(texts).__name__}, expected a text, or a list of sentences")
+    return list(texts)
+
+
 def as_sentences(texts: Texts, tokenizer: Tokenizer) -> list[Sentence]:
     """N in, n out, order kept. Nothing is split into several sentences.
 
@@ -43,9 +54,7 @@ def as_sentences(texts: Texts, tokenizer: Tokenizer) -> list[Sentence]:
     Raises:
         InputError: if something in the list is neither a text nor a list of tokens.
     """
-    if not hasattr(texts, "__iter__"):
-        raise InputError(f"found {type(texts).__name__}, expected a text, or a list of sentences")
-    given = list(texts)
+    given = listed(texts)
     sentences = [as_sentence(text, tokenizer) for text in given]
     if len(sentences) >= 3 and all(
         isinstance(text, str) and len(sentence) == 1 for text, sentence in zip(given, sentences, strict=True)
@@ -54,12 +63,11 @@ def as_sentences(texts: Texts, tokenizer: Tokenizer) -> list[Sentence]:
             f'{len(sentences)} texts of one token each: a tokenised sentence goes in as [["The", "cat"]]',
             stacklevel=3,
         )
-    first = next((text for text in given if not isinstance(text, str)), [])
+    number, first = next(((n, text) for n, text in enumerate(given) if not isinstance(text, str)), (0, []))
     if tokenizer.config.name == "characters" and any(len(tokenizer.split(token)) > 1 for token in first):
-        word = next(token for token in first if len(tokenizer.split(token)) > 1)
         warnings.warn(
-            f"{word!r} is a word, and this model reads characters: give a sentence as one str, or as a list of its "
-            "characters",
+            f"sentence {number} is a list of words, and this model reads characters: give a sentence as one str, or as "
+            "a list of its characters",
             stacklevel=3,
         )
     return sentences

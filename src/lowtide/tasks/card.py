@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lowtide.amounts import format_seconds
+from lowtide.embeddings.base import Embedder
+from lowtide.embeddings.one_hot import OneHot
+from lowtide.embeddings.type_vectors import TypeEmbedding
+from lowtide.tasks.fine_tuning import can_learn
 from lowtide.tasks.history import MixState
+from lowtide.tasks.layer_entry import ONE_HOT_WIDTH
 from lowtide.tasks.options import ClassifierOptions, FineTuning, LayerOptions, MatcherOptions, TaggerOptions
 
 if TYPE_CHECKING:
@@ -23,19 +28,19 @@ def write_card(task: Task[Any, Any], name: str, *, has_picture: bool) -> str:
         has_picture: whether ``alphas.svg`` lies beside it.
     """
     head, fitted, history = task.head_options, task.fit_options, task.history
+    is_tuned = fitted.fine_tuning is not None
     embeddings = "; ".join(
-        f"{type(e).__name__}, {e.num_layers} layers of width {e.width}, checksum `{e.checksum[:12]}`"
+        f"{type(e).__name__}, {_size(e)}, checksum `{e.checksum[:12]}`, {_way(e, is_tuned=is_tuned)}"
         for e in task.embeddings
     )
     reader = (
         f"BiLSTM, {head.num_reader_layers} x {head.state_width} in each direction" if head.reader == "lstm" else "none"
     )
     kept = f"; epoch {history.best_epoch} of {history.num_epochs} kept" if history.num_epochs else ""
-    way = "learned with the task" if fitted.fine_tuning is not None else "frozen, states in float16"
     rows = [
         ("examples", f"{task.num_train:,}"),
         ("labels", _labels(task.labels)),
-        ("embeddings", f"{embeddings}; {way}"),
+        ("embeddings", embeddings),
         ("layers", _layers(head.layers)),
         ("reader", reader),
         ("characters", f"{head.char_filters} filters" if head.char_filters else "none"),
@@ -62,6 +67,20 @@ def write_card(task: Task[Any, Any], name: str, *, has_picture: bool) -> str:
     if has_picture:
         parts.append("![What every layer was worth, over time](alphas.svg)\n")
     return "\n".join(parts)
+
+
+def _size(embedding: Embedder) -> str:
+    num_layers = embedding.num_layers
+    return f"{num_layers} layer{'s' if num_layers > 1 else ''} of width {embedding.width}"
+
+
+def _way(embedding: Embedder, *, is_tuned: bool) -> str:
+    """What is learned of an embedding."""
+    if isinstance(embedding, OneHot):
+        return f"a vector of width {ONE_HOT_WIDTH} a type, learned with the task"
+    if is_tuned and (can_learn(embedding) or isinstance(embedding, TypeEmbedding)):
+        return "learned with the task"
+    return "frozen" if isinstance(embedding, TypeEmbedding) else "frozen, states in float16"
 
 
 def _layers(options: LayerOptions) -> str:

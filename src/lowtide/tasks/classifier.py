@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowtide.embeddings.base import Embedder
-from lowtide.embeddings.inputs import Texts
+from lowtide.embeddings.inputs import Texts, listed
 from lowtide.errors import InputError
 from lowtide.tasks.examples import LabelledText, Place
 from lowtide.tasks.heads import ClassifierHead, Head
@@ -22,7 +22,7 @@ from lowtide.tasks.options import ClassifierOptions, FitOptions
 from lowtide.tasks.reading import read_texts
 from lowtide.tasks.reports import Evaluation, judge_labels, surest_first
 from lowtide.tasks.rows import RowOptions, label_text
-from lowtide.tasks.task import Probabilities, Task
+from lowtide.tasks.task import Probabilities, Task, text_of
 from lowtide.tasks.token_network import TokenNetwork
 
 
@@ -178,10 +178,11 @@ class Classifier(Task[LabelledText, str]):
 
 
 def _examples(texts: Texts, labels: Sequence[str], name: str = "texts") -> list[LabelledText]:
-    if len(texts) != len(labels):
-        raise InputError(f"found {len(texts)} texts and {len(labels)} labels, expected one each")
-    places = [Place(f"{name}[{number}]") for number in range(len(texts))]
+    given, labels = listed(texts), listed(labels)
+    if len(given) != len(labels):
+        raise InputError(f"found {len(given)} texts and {len(labels)} labels, expected one each")
+    places = [Place(f"{name}[{number}]") for number in range(len(given))]
     return [
-        LabelledText(text if isinstance(text, str) else list(text), label_text(label, place), place)
-        for text, label, place in zip(texts, labels, places, strict=True)
+        LabelledText(text_of(text, place), label_text(label, place), place)
+        for text, label, place in zip(given, labels, places, strict=True)
     ]

@@ -28,6 +28,8 @@ _BLANKS = " \t"
 """What parts columns; a no-break space or an ideographic one is a letter of a token."""
 _MANY_ROWS = 20
 """If all of so many tokens are numbers, they are no tokens."""
+_LONG_ALONE = 250
+"""So many tokens of a file are more than one sentence."""
 log = logging.getLogger("lowtide")
 CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 """https://universaldependencies.org/format.html"""
@@ -81,13 +83,18 @@ def read_columns(path: Path, options: ColumnOptions | None = None, *, is_conllu:
     tagged = [
         TaggedSentence(
             [row.fields[token] for row in rows],
-            [_tag(row, tag, path) for row in rows],
+            [_tag(row, tag, path, is_conllu=is_conllu) for row in rows],
             Place(str(path), [row.line for row in rows]),
         )
         for rows, token, tag in _sentences(path, wanted, is_conllu=is_conllu)
     ]
     if not tagged:
         raise InputError(f"{path} holds no sentence: expected one token a line, with its tag")
+    if len(tagged) == 1 and len(tagged[0].tokens) > _LONG_ALONE:
+        warnings.warn(
+            f"{path}: all {len(tagged[0].tokens):,} tokens are one sentence: expected a blank line between sentences",
+            stacklevel=2,
+        )
     return tagged
 
 
@@ -97,10 +104,11 @@ def read_tokens(path: Path, options: ColumnOptions | None = None, *, is_conllu: 
         yield [row.fields[token] for row in rows]
 
 
-def _tag(row: _Row, column: int, path: Path) -> str:
-    tag = row.fields[column]
-    if not tag or tag == "_":
-        raise InputError(f"{path}:{row.line}: the token has no tag in column {column}")
+def _tag(row: _Row, column: int, path: Path, *, is_conllu: bool) -> str:
+    """The tag of a token; ``_`` is one, too (no features, no argument), but for a part of speech of CoNLL-U."""
+    tag, name = row.fields[column], CONLLU_COLUMNS[column] if is_conllu else str(column)
+    if not tag or (tag == "_" and name == "upos"):
+        raise InputError(f"{path}:{row.line}: the token has no tag in column {name}")
     return tag
 
 
@@ -199,6 +207,8 @@ def _find_columns(
     if is_conllu:
         if num_columns != len(CONLLU_COLUMNS):
             raise InputError(f"{where}: found {num_columns} columns, expected the {len(CONLLU_COLUMNS)} of CoNLL-U")
+        if options.token:
+            raise InputError(f"{where}: the tokens of CoNLL-U stand in column form: leave --token-column out")
         return CONLLU_COLUMNS.index("form"), _from_start(_conllu_column(options.tag), num_columns, where)
     tag = -1 if options.tag is None else options.tag
     if isinstance(tag, str):

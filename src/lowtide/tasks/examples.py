@@ -15,7 +15,7 @@ class Place:
     source: str
     """The file; or what a Python program calls the item: ``sentences[3]``."""
     lines: Sequence[int] = ()
-    """One a token, counted from 1; none of what is not in a file."""
+    """One a token, or one of all of them, counted from 1; none of what is not in a file."""
 
     def __str__(self) -> str:
         return f"{self.source}:{self.lines[0]}" if self.lines else self.source
@@ -27,7 +27,7 @@ class Place:
 
     def token(self, number: int) -> str:
         """Where a token stands."""
-        return f"{self.source}:{self.lines[number]}" if self.lines else f"{self.source}, token {number}"
+        return f"{self.source}:{self.lines[number]}" if number < len(self.lines) else f"{self}, token {number}"
 
 
 @dataclass(frozen=True)

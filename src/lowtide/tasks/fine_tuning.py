@@ -8,6 +8,7 @@ such number lies below, in layer 0.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
@@ -50,3 +51,14 @@ def open_layers(encoder: nn.Module, epoch: int, tuning: FineTuning) -> None:
     for number, parameters in enumerate(layers):
         for parameter in parameters:
             parameter.requires_grad_(number >= len(layers) - num_open)
+
+
+def table_groups(tables: Sequence[nn.Parameter], tuning: FineTuning) -> list[dict[str, Any]]:
+    """Vectors of types with their rate: they are all that there is of their embedding, its top layer."""
+    return [{"params": list(tables), "lr": tuning.learning_rate}] if tables else []
+
+
+def open_tables(tables: Iterable[nn.Parameter], epoch: int, tuning: FineTuning) -> None:
+    """Let vectors of types learn from epoch 1 on, as a top layer does; or at once."""
+    for table in tables:
+        table.requires_grad_(epoch > 0 or not tuning.is_gradual)

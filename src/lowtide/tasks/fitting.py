@@ -121,6 +121,12 @@ def fit(problem: Problem, options: FitOptions, checkpoint: Path | None = None) -
                 laid_down.save(history, best)
     if best is not None:
         problem.network.load_state_dict(best)
+    if history.best_score == 0:
+        log.warning(
+            "the score on the validation examples is 0 after %s epochs, and the last state is kept: let it learn for "
+            "more of them (--epochs), or from more examples",
+            str(history.num_epochs),
+        )
     problem.network.eval()
     history.seconds = time.monotonic() - started
     return history

@@ -51,11 +51,12 @@ class History:
             seconds: from the beginning.
 
         Returns:
-            Whether it is the best so far; without scores the last one is.
+            Whether it is the best so far; without scores the last one is, and of scores of 0, which tell no state from
+            another.
         """
         self.num_epochs += 1
         self.seconds = seconds
-        is_best = score is None or self.best_score is None or score > self.best_score
+        is_best = score is None or self.best_score is None or score > self.best_score or score == self.best_score == 0
         if is_best:
             self.best_score, self.best_epoch = score, self.num_epochs
         return is_best

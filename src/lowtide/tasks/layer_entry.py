@@ -84,13 +84,16 @@ class TableEntry(Entry):
 
     def __init__(self, embedding: TypeEmbedding, *, is_tuned: bool) -> None:
         num_types = len(embedding.vocabulary)
-        if isinstance(embedding, OneHot):
-            table, is_tuned = torch.zeros(num_types, ONE_HOT_WIDTH), True
+        is_new = isinstance(embedding, OneHot)
+        if is_new:
+            table = torch.zeros(num_types, ONE_HOT_WIDTH)
         else:
             table = torch.from_numpy(embedding.rows(np.arange(num_types))).clone()
         super().__init__(table.shape[1])
+        self.is_tuned = is_tuned and not is_new
+        """Whether the table begins as the vectors of the embedding, and is learned further."""
         self.table: Tensor
-        if is_tuned:
+        if is_new or is_tuned:
             self.table = nn.Parameter(table)
         else:
             self.register_buffer("table", table, persistent=False)  # the embedding itself has it

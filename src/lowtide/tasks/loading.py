@@ -85,9 +85,9 @@ def load(
         raise ConfigError(f"{folder / CONFIG}: found no settings of the task: is it damaged?")
     try:
         task.restore(dict(config.settings))
+        task.build()
     except (KeyError, TypeError, ValueError):
         raise ConfigError(f"{folder / CONFIG}: the settings are not those of a {config.kind}: is it damaged?") from None
-    task.build()
     load_tensors(folder / HEAD, task.network.head)
     for number_, encoder in task.network.encoders.items():
         load_tensors(folder / f"encoder-{number_}.safetensors", encoder)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowtide.embeddings.base import Embedder
+from lowtide.embeddings.inputs import listed
 from lowtide.errors import InputError
 from lowtide.tasks.examples import LabelledPair, Place
 from lowtide.tasks.heads import Head, MatcherHead
@@ -25,7 +26,7 @@ from lowtide.tasks.options import FitOptions, MatcherOptions
 from lowtide.tasks.reading import read_pairs
 from lowtide.tasks.reports import Evaluation, judge_labels, judge_scores, surest_first
 from lowtide.tasks.rows import RowOptions, label_text
-from lowtide.tasks.task import Probabilities, Task
+from lowtide.tasks.task import Probabilities, Task, text_of
 from lowtide.tasks.token_network import TokenNetwork
 
 Text = str | Sequence[str]
@@ -135,6 +136,10 @@ class Matcher(Task[LabelledPair, Answer]):
         """
         return np.array([cosine for _, cosine in self.predict_with_similarities(pairs)], np.float32)
 
+    def predict_with_probabilities(self, texts: Iterable[Pair]) -> Iterator[tuple[Answer, Probabilities]]:
+        """The label of any number of pairs, each with how probable every label is; see `probabilities`."""
+        return super().predict_with_probabilities(_texts_of(texts))
+
     def predict_with_similarities(self, pairs: Iterable[Pair]) -> Iterator[tuple[Answer, float]]:
         """The label or the score of any number of pairs, each with its cosine; see `similarities`."""
         if self.options.objective == "classify":
@@ -170,12 +175,13 @@ class Matcher(Task[LabelledPair, Answer]):
         return read_pairs(Path(path), how, answer="score" if self._is_scored else "label")
 
     def _examples(self, pairs: Sequence[Pair], answers: Sequence[Answer], name: str = "pairs") -> list[LabelledPair]:
+        pairs, answers = listed(pairs), listed(answers)
         if len(pairs) != len(answers):
             raise InputError(f"found {len(pairs)} pairs and {len(answers)} answers, expected one each")
         found = []
         for number, (pair, answer) in enumerate(zip(pairs, answers, strict=True)):
             place = Place(f"{name}[{number}]")
-            first, second = (text if isinstance(text, str) else list(text) for text in _checked(pair, f"{place}: "))
+            first, second = (text_of(text, place) for text in _checked(pair, f"{place}: "))
             told = _score(answer, place) if self._is_scored else label_text(answer, place)
             found.append(LabelledPair(first, second, told, place))
         return found
@@ -320,6 +326,8 @@ def _range_of(examples: Sequence[LabelledPair]) -> tuple[float, float]:
 
 
 def _checked(pair: Pair, where: str = "") -> Pair:
+    if not hasattr(pair, "__len__"):
+        raise InputError(f"{where}found {type(pair).__name__}, expected a pair of texts")
     if isinstance(pair, str) or len(pair) != 2:
         raise InputError(f"{where}found {type(pair).__name__} of {len(pair)}, expected a pair of texts")
     return pair

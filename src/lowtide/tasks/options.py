@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -37,6 +38,31 @@ def _require_a(kind: type, name: str, found: object) -> None:
     _require(isinstance(found, kind), name, type(found).__name__, kind.__name__)
 
 
+def _require_whole(options: object, name: str, least: int, most: int | None = None) -> None:
+    """Refuse what is no whole number, or out of range; one of NumPy becomes one of Python."""
+    found = getattr(options, name)
+    try:
+        number = operator.index(found)
+    except TypeError:
+        raise ConfigError(f"{name} is {found!r}, expected a whole number") from None
+    object.__setattr__(options, name, number)
+    if most is None:
+        _require(number >= least, name, number, f"{least} or more")
+    else:
+        _require(least <= number <= most, name, number, f"{least} to {most:,}")
+
+
+def _require_numbers(options: object, *names: str) -> None:
+    """Refuse what is no number; one of NumPy becomes one of Python."""
+    for name in names:
+        found = getattr(options, name)
+        try:
+            number = float(found if not isinstance(found, str) else "")
+        except (TypeError, ValueError):
+            raise ConfigError(f"{name} is {found!r}, expected a number") from None
+        object.__setattr__(options, name, number)
+
+
 @dataclass(frozen=True)
 class LayerOptions:
     """How the layers of an embedding become one vector a token: section 3.3 of Peters et al. (2018)."""
@@ -62,6 +88,7 @@ class LayerOptions:
         is_known = choice == LEARNED or choice in FIXED or choice.isdecimal()
         _require(is_known, "layers", repr(choice), f"{LEARNED}, {', '.join(FIXED)} or a number")
         _require_one_of(LayerNorm, "layer_norm", self.layer_norm)
+        _require_numbers(self, "penalty")
         _require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
 
 
@@ -93,8 +120,8 @@ class HeadOptions:
             ("num_reader_layers", 1, MOST_LAYERS),
             ("char_filters", 0, MOST_WIDE),
         ):
-            found = getattr(self, name)
-            _require(least <= found <= most, name, found, f"{least} to {most:,}")
+            _require_whole(self, name, least, most)
+        _require_numbers(self, "dropout")
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "0 or more, and less than 1")
 
 
@@ -161,6 +188,8 @@ class MatcherOptions(HeadOptions):
         super().__post_init__()
         _require_one_of(Pooling, "pool", self.pool)
         _require_one_of(Objective, "objective", self.objective)
+        object.__setattr__(self, "same_label", str(self.same_label))  # a bare number is meant as one
+        _require_numbers(self, "margin")
         _require(0 < self.margin <= 2, "margin", self.margin, "more than 0, and at most 2")
 
 
@@ -181,6 +210,7 @@ class FineTuning:
         Raises:
             ConfigError: if a number is out of range.
         """
+        _require_numbers(self, "learning_rate", "decay")
         _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "more than 0")
         _require(self.decay >= 1, "decay", self.decay, "1 or more")
 
@@ -211,8 +241,9 @@ class FitOptions:
         """
         if self.fine_tuning is not None:
             _require_a(FineTuning, "fine_tuning", self.fine_tuning)
-        _require(self.seed >= 0, "seed", self.seed, "0 or more")
+        _require_whole(self, "seed", 0, 2**32 - 1)
         for name in ("epochs", "patience", "batch_size"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+            _require_whole(self, name, 1)
+        _require_numbers(self, "learning_rate", "max_gradient_norm")
         _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "more than 0")
         _require(self.max_gradient_norm > 0, "max_gradient_norm", self.max_gradient_norm, "more than 0")

@@ -123,8 +123,7 @@ def _similar(task: Matcher, questions: Iterator[Any]) -> Iterator[tuple[Any, dic
 
 
 def _probable(task: AnyTask, questions: Iterator[Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
-    texts = itertools.chain.from_iterable(questions) if isinstance(task, Matcher) else questions
-    for answer, probabilities in task.predict_with_probabilities(texts):
+    for answer, probabilities in task.predict_with_probabilities(questions):
         yield answer, {"probabilities": _named(probabilities, task.labels)}
 
 

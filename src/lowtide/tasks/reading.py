@@ -33,7 +33,10 @@ def read_tagged(path: Path, options: ColumnOptions | None = None) -> list[Tagged
         raise InputError(f"{path}: expected one token a line (.conll, .conllu) or JSON lines with tokens and tags")
     if kind != "jsonl":
         return read_columns(path, options, is_conllu=kind == "conllu")
-    encoding = (options or ColumnOptions()).encoding
+    options = options or ColumnOptions()
+    if options.tag is not None or options.token:
+        raise InputError(f"{path} is read as {kind}, which has no columns: leave --column and --token-column out")
+    encoding = options.encoding
     return _some(path, [_tagged(row) for row in read_rows(path, kind, RowOptions(encoding=encoding))])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ class Evaluation:
     """The name of the number to look at: ``span F1``, ``accuracy``, ``Spearman``."""
     score: float
     num_examples: int
+    counted: str = "examples"
+    """What ``by_label`` counts: ``examples``, ``spans`` or ``tokens``."""
     others: dict[str, float] = field(default_factory=dict)
     """Other measures, by name."""
     by_label: dict[str, Rates] = field(default_factory=dict)
@@ -43,16 +45,17 @@ class Evaluation:
                 count=self.num_examples,
             )
         ]
-        told += [f"  {name} {value:.4f}" for name, value in self.others.items()]
+        told += [f"  {say(name)} {value:.4f}" for name, value in self.others.items()]
         for label, rates in self.by_label.items():
             told.append(
                 say(
-                    "  {label:12} precision {precision:.4f}  recall {recall:.4f}  F1 {f1:.4f}  {count:,} examples",
+                    "  {label:12} precision {precision:.4f}  recall {recall:.4f}  F1 {f1:.4f}  {count:,} {counted}",
                     label=label,
                     precision=rates.precision,
                     recall=rates.recall,
                     f1=rates.f1,
                     count=rates.wanted,
+                    counted=say(self.counted),
                 )
             )
         for gold, found, count in self.confusions[:_MOST_CONFUSIONS]:
@@ -108,6 +111,7 @@ def judge_spans(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]
         metric="span F1",
         score=total.f1,
         num_examples=len(gold),
+        counted="spans",
         others={"precision": total.precision, "recall": total.recall},
         by_label=rates,
         confusions=confusions(*(_flat(side) for side in types)),
@@ -118,9 +122,7 @@ def judge_spans(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]
 def judge_tags(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Evaluation:
     """Tags that stand for themselves: the accuracy over tokens."""
     found = judge_labels(_flat(gold), _flat(predicted))
-    return Evaluation(
-        found.metric, found.score, len(gold), found.others, found.by_label, found.confusions, _worst(gold, predicted)
-    )
+    return replace(found, num_examples=len(gold), counted="tokens", wrong=_worst(gold, predicted))
 
 
 def judge_labels(gold: Sequence[str], predicted: Sequence[str]) -> Evaluation:

@@ -1,9 +1,10 @@
 """Files with one example a row: tables parted by tabs or commas, and JSON lines, each row with its place.
 
 ========== =====================================================================================================
-``.csv``   fields may stand in quotation marks, and then hold commas, line ends and doubled quotation marks (RFC 4180)
+``.csv``   fields may stand in quotation marks, and then hold commas, line ends and doubled quotation marks (RFC 4180);
+           parted by semicolons, if the first line is, as spreadsheets write it where commas stand in numbers
 ``.tsv``   every sign but the tab is a letter, as published data sets have it; with ``quoted`` as in ``.csv``
-``.jsonl`` an object a line
+``.jsonl`` an object a line; ``.json`` is read so, too
 ========== =====================================================================================================
 
 The first line of a table names its columns, if it holds two names that are known, or is one; with one among others it
@@ -15,6 +16,7 @@ Names that are not known are read as an example; of a first line whose label sta
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 import warnings
@@ -45,6 +47,8 @@ _LONGEST_FIELD = 2**31 - 1
 _QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 """A whole field in quotation marks, with doubled ones inside: what a spreadsheet writes, and nobody else."""
 _MARK = '"'
+_IN_QUOTES = re.compile(r'"[^"]*"?')
+_SEPARATOR = re.compile(r"sep=([,;])", re.IGNORECASE)
 _ENOUGH_ROWS, _LONGEST_NAME = 10, 30
 """Rows in which labels come again, and letters of what may be the name of a column."""
 
@@ -69,6 +73,8 @@ class Row:
     place: Place
     doubled: dict[str, list[str]] = field(default_factory=dict)
     """What several columns mean, and how these are called."""
+    called: Sequence[str] = ()
+    """The names of all columns, as they are written."""
 
     def _field(self, name: str) -> Any:
         """A field.
@@ -85,7 +91,7 @@ class Row:
         if found is None and name in self.fields:
             raise InputError(f"{self.place}: {name} is null: give it a value, or leave the line out")
         if found is None:
-            raise InputError(f"{self.place}: there is no {name}; found {', '.join(self.fields) or 'nothing'}")
+            raise InputError(f"{self.place}: there is no {name}; found {', '.join(self.called) or 'nothing'}")
         return found
 
     def text(self, name: str) -> str:
@@ -184,11 +190,34 @@ def read_rows(path: Path, kind: str, options: RowOptions | None = None) -> Itera
     wanted = options or RowOptions()
     lines = lines_of(path, wanted.encoding)
     if kind == "jsonl":
+        if wanted.columns is not None or wanted.quoted is not None:
+            raise InputError(
+                f"{path} is read as {kind}, where every object names its fields: leave --columns and --quoted out"
+            )
         return _objects(path, lines)
     is_quoted = kind == "csv" if wanted.quoted is None else wanted.quoted
-    separator = "," if kind == "csv" else "\t"
+    separator = "\t"
+    if kind == "csv":
+        lines, separator = _separated(lines, has_names=wanted.columns is not None)
     records = _quoted(path, lines, separator) if is_quoted else _plain(path, lines, separator)
     return _table(path, records, wanted)
+
+
+def _separated(lines: Iterator[Line], *, has_names: bool) -> tuple[Iterator[Line], str]:
+    """The lines of a ``.csv``, and what parts its columns: a comma, or a semicolon if the first line says so.
+
+    It does if it has no comma; or if a semicolon stands first, unless columns are named, and a text may come first.
+    Then again it may be ``sep=;``, which spreadsheets write, and which is left out.
+    """
+    first = next(lines, None)
+    if first is None:
+        return lines, ","
+    told = _SEPARATOR.fullmatch(first.text.strip())
+    if told:
+        return itertools.chain([first._replace(text="")], lines), told[1]
+    commas, semicolons = (_IN_QUOTES.sub("", first.text).find(sign) for sign in ",;")
+    is_semicolon = semicolons >= 0 and (commas < 0 or (semicolons < commas and not has_names))
+    return itertools.chain([first], lines), ";" if is_semicolon else ","
 
 
 def _objects(path: Path, lines: Iterator[Line]) -> Iterator[Row]:
@@ -199,7 +228,7 @@ def _objects(path: Path, lines: Iterator[Line]) -> Iterator[Row]:
         try:
             found = json.loads(line.text)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{place}: the line is not JSON ({error})") from None
+            raise InputError(f"{place}: the line is not JSON ({error}): expected a JSON object a line") from None
         if not isinstance(found, dict):
             raise InputError(f"{place}: found {type(found).__name__}, expected a JSON object a line")
         yield _row([_meaning(name) or name for name in found], list(found), list(found.values()), place)
@@ -212,7 +241,7 @@ def _row(meanings: Sequence[str | None], names: Sequence[str], values: Sequence[
         if meaning is not None:
             columns.setdefault(meaning, []).append(name.strip())
     found = {str(meaning): value for meaning, value in zip(meanings, values, strict=True) if meaning is not None}
-    return Row(found, place, {meaning: called for meaning, called in columns.items() if len(called) > 1})
+    return Row(found, place, {meaning: called for meaning, called in columns.items() if len(called) > 1}, names)
 
 
 def _plain(path: Path, lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[str]]]:

@@ -75,8 +75,13 @@ class TaskConfig:
     """What was measured. Nothing depends on it."""
 
 
-def save(task: Task[Any, Any], folder: str | Path) -> None:
+def save(task: Task[Any, Any], folder: str | Path, *, name: str | None = None) -> None:
     """Write a folder that `lowtide.tasks.load` opens.
+
+    Args:
+        task: that has learned something.
+        folder: to make, or to write anew.
+        name: that its card gives; None: that of the folder.
 
     Raises:
         InputError: if nothing has been learned, or the folder holds something else.
@@ -89,7 +94,7 @@ def save(task: Task[Any, Any], folder: str | Path) -> None:
         make_folder(folder)
         with written_whole(folder / "new") as beside:
             beside.mkdir()
-            _write(task, network, beside, folder.resolve().name)
+            _write(task, network, beside, name or folder.resolve().name)
             (folder / CONFIG).unlink(missing_ok=True)  # until all is there again
             for stale in [*folder.glob("encoder-*.safetensors"), *folder.glob("embedding-*"), folder / PICTURE]:
                 remove(stale)

@@ -23,6 +23,7 @@ from lowtide.config import from_json, require_same, to_json
 from lowtide.files import read_json, remove, write_json
 from lowtide.tasks.history import MixState
 from lowtide.tasks.options import FitOptions
+from lowtide.tasks.saving import save
 from lowtide.tasks.state_store import numbers_of
 from lowtide.training.folder import BEGUN, work_of
 from lowtide.training.settings import versions, warn_if_other_versions
@@ -136,9 +137,10 @@ class SeedWork:
 
     def keep(self, seed: int, task: Task[Any, Any]) -> Outcome:
         """Save a task, and write down what came of its seed."""
-        made = self.made / (self._out.resolve().name if self._is_one else SEED_FOLDER.format(seed))
+        name = self._out.resolve().name
+        made = self.made / (name if self._is_one else SEED_FOLDER.format(seed))
         remove(made)  # half of one, if a run was killed here
-        task.save(made)
+        save(task, made, name=name if self._is_one else f"{name}/{made.name}")
         outcome = Outcome.of(task)
         write_json(self._folder / _OUTCOMES.format(seed), to_json(outcome))
         remove(self.checkpoint(seed))

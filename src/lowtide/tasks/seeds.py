@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lowtide.embeddings.inputs import listed
 from lowtide.errors import ConfigError, InputError, ModelError, TrainingError
 from lowtide.files import read_json, write_json, write_text
 from lowtide.messages import say
@@ -171,9 +172,12 @@ def fit_seeds(
             gone on with was begun with something else.
         WriteError: if it cannot be written.
     """
+    seeds, out, options = listed(seeds), Path(out), options or FitOptions()
     if not seeds:
         raise InputError("found no seed, expected one at least")
-    options = options or FitOptions()
+    if len(set(seeds)) < len(seeds):
+        raise InputError("a seed stands there twice: expected different ones")
+    seeds = [replace(options, seed=seed).seed for seed in seeds]  # refused here if it is none
     with reserved(out):
         goes_on = resume and has_begun(out, TASK)
         if not goes_on:

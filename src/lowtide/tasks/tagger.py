@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowtide.embeddings.base import Embedder
-from lowtide.embeddings.inputs import Texts
+from lowtide.embeddings.inputs import Texts, listed
 from lowtide.errors import InputError
 from lowtide.tasks.columns import ColumnOptions
 from lowtide.tasks.crf import Legal
@@ -26,7 +26,7 @@ from lowtide.tasks.reading import read_tagged
 from lowtide.tasks.reports import Evaluation, judge_spans, judge_tags
 from lowtide.tasks.schemes import Scheme, check_scheme, convert, find_scheme, read_leniently, write_spans
 from lowtide.tasks.spans import Span, spans_of
-from lowtide.tasks.task import Probabilities, Task
+from lowtide.tasks.task import Probabilities, Task, text_of
 from lowtide.tasks.token_network import TokenNetwork
 
 Tags = list[str]
@@ -171,17 +171,19 @@ class Tagger(Task[TaggedSentence, Tags]):
     def _examples(
         self, sentences: Texts, tags: Sequence[Sequence[str]], name: str = "sentences"
     ) -> list[TaggedSentence]:
-        if len(sentences) != len(tags):
-            raise InputError(f"found {len(sentences)} sentences and {len(tags)} lists of tags, expected one each")
+        given, tags = listed(sentences), listed(tags)
+        if len(given) != len(tags):
+            raise InputError(f"found {len(given)} sentences and {len(tags)} lists of tags, expected one each")
         found = []
-        for number, (text, of_tokens) in enumerate(zip(sentences, tags, strict=True)):
-            tokens, place = self.cut(text), Place(f"{name}[{number}]")
+        for number, (text, of_tokens) in enumerate(zip(given, tags, strict=True)):
+            place = Place(f"{name}[{number}]")
+            tokens, of_tokens = self.cut(text_of(text, place)), listed(of_tokens)
             if len(tokens) != len(of_tokens):
                 raise InputError(f"{place}: found {len(tokens)} tokens and {len(of_tokens)} tags, expected one each")
             for at, tag in enumerate(of_tokens):
                 if not isinstance(tag, str):
                     raise InputError(f"{place.token(at)}: the tag is {type(tag).__name__}, expected a text: its name")
-            found.append(TaggedSentence(tokens, list(of_tokens), place))
+            found.append(TaggedSentence(tokens, of_tokens, place))
         return self._read(found)
 
     def _read(self, examples: list[TaggedSentence]) -> list[TaggedSentence]:

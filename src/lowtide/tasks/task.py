@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from lowtide.embeddings.base import Embedder, Encodes
 from lowtide.embeddings.device import pick_device
-from lowtide.embeddings.inputs import CutsText, Texts, as_sentence, as_sentences, as_token_lists
+from lowtide.embeddings.inputs import CutsText, Texts, as_sentence, as_sentences, as_token_lists, listed
 from lowtide.embeddings.type_vectors import TypeEmbedding
 from lowtide.errors import ConfigError, InputError
 from lowtide.model import LayerMix
-from lowtide.tasks.examples import LabelledPair, LabelledText, TaggedSentence
+from lowtide.tasks.examples import LabelledPair, LabelledText, Place, TaggedSentence
 from lowtide.tasks.fine_tuning import can_learn
 from lowtide.tasks.fitting import fit, seeded
 from lowtide.tasks.heads import Head, Network
@@ -201,8 +201,8 @@ class Task(ABC, Generic[Example, Answer]):
 
     def several(self, texts: Texts | str) -> Texts:
         """One bare text is a list of one; a list that looks like the tokens of one sentence is warned of."""
-        given = [texts] if isinstance(texts, str) else texts
-        if len(given) and all(isinstance(text, str) for text in given):
+        given = listed([texts] if isinstance(texts, str) else texts)
+        if given and all(isinstance(text, str) for text in given):
             return as_sentences(given, self.tokenizer)
         return given
 
@@ -232,7 +232,9 @@ class Task(ABC, Generic[Example, Answer]):
         self._warn_of_idle_options()
         self._learn_labels(examples)
         for judged in others:
-            if judged:
+            if judged is not None:
+                if not judged:
+                    raise InputError("found no example, expected some to judge by")
                 self._check_valid(judged)
 
     def fit_examples(
@@ -244,7 +246,7 @@ class Task(ABC, Generic[Example, Answer]):
         *,
         checkpoint: Path | None = None,
     ) -> None:
-        """Learn from examples.
+        """Learn from examples; if that is refused, or stopped, the task stays what it was.
 
         Args:
             examples: to learn from.
@@ -253,7 +255,24 @@ class Task(ABC, Generic[Example, Answer]):
             store: a folder where the states of frozen embeddings are kept; None: one that is removed afterwards.
             checkpoint: see `lowtide.tasks.fitting.fit`.
         """
-        self.fit_options = options or FitOptions()
+        before = dict(vars(self))
+        try:
+            self._fit_examples(examples, valid, options or FitOptions(), store, checkpoint)
+        except BaseException:
+            vars(self).update(before)
+            raise
+
+    def _fit_examples(
+        self,
+        examples: Sequence[Example],
+        valid: Sequence[Example] | None,
+        options: FitOptions,
+        store: str | Path | None,
+        checkpoint: Path | None,
+    ) -> None:
+        if not isinstance(options, FitOptions):
+            raise ConfigError(f"options are {type(options).__name__}, expected {FitOptions.__name__}")
+        self.fit_options = options
         self.scores, self.worst = {}, []
         self.check(examples, valid)
         self.num_train = len(examples)
@@ -319,13 +338,11 @@ class Task(ABC, Generic[Example, Answer]):
         """The answers to any number of texts."""
         return self._find_iter(texts, self._answer)
 
-    def predict_with_probabilities(
-        self, texts: Iterable[str | Sequence[str]]
-    ) -> Iterator[tuple[Answer, Probabilities]]:
+    def predict_with_probabilities(self, texts: Iterable[Any]) -> Iterator[tuple[Answer, Probabilities]]:
         """Answers, each with how probable every label is.
 
         Args:
-            texts: any number; of a matcher two an example, one behind the other.
+            texts: any number, as ``predict_iter`` takes them: of a matcher pairs of texts.
 
         Returns:
             Of every example the answer, and (labels,) or, of a tagger, (tokens, labels), in the order of ``labels``.
@@ -392,3 +409,15 @@ class Task(ABC, Generic[Example, Answer]):
                 f"{len(unknown):,} such labels count as errors",
                 stacklevel=4,
             )
+
+
+def text_of(text: Any, place: Place) -> str | Sentence:
+    """A text as it is, or its tokens as a list.
+
+    Raises:
+        InputError: if it is neither, with its place.
+    """
+    try:
+        return text if isinstance(text, str) else as_token_lists([text])[0]
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None

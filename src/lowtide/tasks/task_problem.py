@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lowtide.errors import InputError
 from lowtide.model import LayerMix
-from lowtide.tasks.fine_tuning import open_layers, tuned_groups
+from lowtide.tasks.fine_tuning import open_layers, open_tables, table_groups, tuned_groups
 from lowtide.tasks.fitting import Problem
 from lowtide.tasks.inputs import Inputs
 from lowtide.tasks.options import FitOptions
@@ -89,11 +89,13 @@ class TaskProblem(Problem):
         return self._task.mixes
 
     def groups(self, options: FitOptions) -> list[dict[str, Any]]:
-        """The head at its rate, and the layers of every encoder that learns at theirs."""
+        """The head at its rate, and the layers of every embedding that learns at theirs."""
         head = self._task.network.head
-        scalars = {id(mix.layer_scalars) for mix in self.mixes().values()}
-        groups = [{"params": [p for p in head.parameters() if id(p) not in scalars], "lr": options.learning_rate}]
+        tables = head.tokens.tuned_tables()
+        others = {*(id(mix.layer_scalars) for mix in self.mixes().values()), *map(id, tables)}
+        groups = [{"params": [p for p in head.parameters() if id(p) not in others], "lr": options.learning_rate}]
         if options.fine_tuning is not None:
+            groups += table_groups(tables, options.fine_tuning)
             for encoder in self._task.network.encoders.values():
                 groups += tuned_groups(encoder, options.fine_tuning)
         return groups
@@ -102,5 +104,6 @@ class TaskProblem(Problem):
         """Let those layers learn whose turn it is."""
         tuning = self._task.fit_options.fine_tuning
         if tuning is not None:
+            open_tables(self._task.network.head.tokens.tuned_tables(), epoch, tuning)
             for encoder in self._task.network.encoders.values():
                 open_layers(encoder, epoch, tuning)

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from lowtide.embeddings.base import Embedder
 from lowtide.model import CharCNN, CharCNNConfig, LayerMix
 from lowtide.tasks.inputs import Batch
-from lowtide.tasks.layer_entry import Entry, LayerEntry, make_entry
+from lowtide.tasks.layer_entry import Entry, LayerEntry, TableEntry, make_entry
 from lowtide.tasks.options import HeadOptions
 from lowtide.tasks.row_reader import RowReader
 from lowtide.text.characters import ByteSpelling
@@ -102,6 +102,11 @@ class TokenNetwork(nn.Module):
             for number, mix in enumerate(mixes, start=1):
                 found[place if len(mixes) == 1 else f"{place} {number}"] = mix
         return found
+
+    def tuned_tables(self) -> list[nn.Parameter]:
+        """The vectors of types that are learned further with the task, which begin as those of an embedding."""
+        tables = [entry.table for entry in self.entries if isinstance(entry, TableEntry) and entry.is_tuned]
+        return [table for table in tables if isinstance(table, nn.Parameter)]
 
     def penalty(self) -> Tensor:
         """Lambda ||s||^2 of all mixes."""

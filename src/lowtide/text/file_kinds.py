@@ -17,6 +17,7 @@ ENDINGS: dict[str, FileKind] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "jsonl",
 }
 """How a file is read, by what its name ends in; any other is plain text."""
 
