@@ -2,7 +2,8 @@
 
 The network stays what it was. What is predicted are the types of the new text: those that the model knows keep their
 row of the softmax, the others begin as in any training. Where vectors are looked up, all that the model knew keep
-theirs. A published HDF5 file has no softmax: all of it is learnt anew.
+theirs, and the others begin at that of ``<UNK>``: the network knows what to make of it, and not of a random one. A
+published HDF5 file has no softmax: all of it is learnt anew.
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ from lowtide.embeddings.loading import read
 from lowtide.errors import InputError
 from lowtide.model import AdaptiveSoftmax, BiLM, BiLMConfig, Softmax
 from lowtide.model.adaptive_softmax import part_of
-from lowtide.text.vocabulary import SPECIALS, UNKNOWN_INDEX, Vocabulary
+from lowtide.text.vocabulary import SPECIALS, Vocabulary
 from lowtide.training.settings import TrainableTrunk
 from lowtide.weights.native import TABLE, read_tensors, save_tensors
 from lowtide.weights.stored import StoredModel
 
 log = logging.getLogger("lowtide")
 
-_KNOWN, _HAS_VECTOR = "known", "has_vector"
-"""What the softmax knows, (types,); what has a vector, (types and more words,): more, where the model has more words or
-another writing of a type."""
+_KNOWN = "known"
+"""What the softmax knows: (types,)."""
 _CLUSTERS, _CLUSTER_BIAS = "softmax.cluster_weight", "softmax.cluster_bias"
 _PART = "softmax.part"
 """(types,): of an adaptive softmax 0 for a common type, then the number of its cluster; 0 everywhere of another one."""
@@ -95,7 +95,7 @@ def write_start(
         more_words: what is looked up besides, from `words_beyond`.
     """
     tensors = {f"bilm.{name}": tensor for name, tensor in stored.bilm.state_dict().items()}
-    known = has_vector = torch.zeros(len(vocabulary), dtype=torch.bool)
+    known = torch.zeros(len(vocabulary), dtype=torch.bool)
     softmax = None if stored.read_softmax is None else stored.load_softmax()
     if stored.words is not None:
         words = stored.words
@@ -104,14 +104,12 @@ def write_start(
         if stored.config.bilm.symbols is not None:
             places = torch.from_numpy(stored.spelling.char_ids([*vocabulary.types, *more_words])[:, 0]).long()
             tensors[f"bilm.{TABLE}"] = tensors[f"bilm.{TABLE}"][places]
-            has_vector = places != UNKNOWN_INDEX
-            has_vector[: len(known)] |= known
         if softmax is not None:
             part = part_of(rows, stored.config.cutoffs)
             tensors |= {"softmax.weight": softmax.weight[rows], "softmax.bias": softmax.bias[rows], _PART: part}
             if isinstance(softmax, AdaptiveSoftmax):
                 tensors |= {_CLUSTERS: softmax.cluster_weight, _CLUSTER_BIAS: softmax.cluster_bias}
-    save_tensors(target, {**tensors, _KNOWN: known, _HAS_VECTOR: has_vector.clone()})
+    save_tensors(target, {**tensors, _KNOWN: known})
     if stored.words is not None:
         log.info("known       %s of %s types, from %s", f"{int(known.sum()):,}", f"{len(vocabulary):,}", stored.path)
     config = stored.config.bilm
@@ -134,15 +132,15 @@ def begin_at(start: Path, bilm: BiLM, softmax: Softmax) -> None:
 
     Args:
         start: the file, `Start.tensors`.
-        bilm: of the new training; the vectors of types that the model does not know stay as they were drawn.
+        bilm: of the new training; types that the model has no vector of begin at that of ``<UNK>``, as which it read
+            them.
         softmax: likewise. It is at the log frequencies of the new text, and the biases that come in are moved to where
             it is, by one number for all that were predicted side by side: a softmax does not know where its logits lie.
     """
     tensors = read_tensors(start)
-    known, has_vector = tensors.pop(_KNOWN), tensors.pop(_HAS_VECTOR)
+    known = tensors.pop(_KNOWN)
     for name, parameter in bilm.state_dict().items():
-        given = tensors[f"bilm.{name}"]
-        _take(parameter, given, has_vector if name == TABLE else None)
+        parameter.copy_(tensors[f"bilm.{name}"])
     if "softmax.weight" in tensors:
         given = tensors["softmax.bias"]
         parts = tensors.get(_PART, torch.zeros(len(known)))  # begun by an older version
@@ -157,8 +155,5 @@ def begin_at(start: Path, bilm: BiLM, softmax: Softmax) -> None:
         _take(softmax.weight, tensors["softmax.weight"], known)
 
 
-def _take(parameter: Tensor, given: Tensor, rows: Tensor | None) -> None:
-    if rows is None:
-        parameter.copy_(given)
-    else:
-        parameter[rows] = given[rows]
+def _take(parameter: Tensor, given: Tensor, rows: Tensor) -> None:
+    parameter[rows] = given[rows]
