@@ -14,7 +14,7 @@ from torch import Tensor
 from lowtide.embeddings.base import Embedder
 from lowtide.embeddings.inputs import Texts, listed
 from lowtide.errors import InputError
-from lowtide.tasks.examples import LabelledText, Place
+from lowtide.tasks.examples import LabelledText, Place, text_of
 from lowtide.tasks.heads import ClassifierHead, Head
 from lowtide.tasks.inputs import Inputs
 from lowtide.tasks.labels import refuse_texts_as_labels, require_labels
@@ -22,7 +22,7 @@ from lowtide.tasks.options import ClassifierOptions, FitOptions
 from lowtide.tasks.reading import read_texts
 from lowtide.tasks.reports import Evaluation, judge_labels, surest_first
 from lowtide.tasks.rows import RowOptions, label_text
-from lowtide.tasks.task import Probabilities, Task, text_of
+from lowtide.tasks.task import Probabilities, Task
 from lowtide.tasks.token_network import TokenNetwork
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from lowtide.embeddings.inputs import as_token_lists
+from lowtide.errors import InputError
 from lowtide.text.tokenize import Sentence
 
 
@@ -28,6 +31,18 @@ class Place:
     def token(self, number: int) -> str:
         """Where a token stands."""
         return f"{self.source}:{self.lines[number]}" if number < len(self.lines) else f"{self}, token {number}"
+
+
+def text_of(text: Any, place: Place) -> str | Sentence:
+    """A text as it is, or its tokens as a list.
+
+    Raises:
+        InputError: if it is neither, with its place.
+    """
+    try:
+        return text if isinstance(text, str) else as_token_lists([text])[0]
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
 
 
 @dataclass(frozen=True)

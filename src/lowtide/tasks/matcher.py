@@ -17,7 +17,7 @@ from torch import Tensor
 from lowtide.embeddings.base import Embedder
 from lowtide.embeddings.inputs import listed
 from lowtide.errors import InputError
-from lowtide.tasks.examples import LabelledPair, Place
+from lowtide.tasks.examples import LabelledPair, Place, text_of
 from lowtide.tasks.heads import Head, MatcherHead
 from lowtide.tasks.inputs import Batch, Inputs
 from lowtide.tasks.labels import refuse_texts_as_labels, require_labels
@@ -26,7 +26,7 @@ from lowtide.tasks.options import FitOptions, MatcherOptions
 from lowtide.tasks.reading import read_pairs
 from lowtide.tasks.reports import Evaluation, judge_labels, judge_scores, surest_first
 from lowtide.tasks.rows import RowOptions, label_text
-from lowtide.tasks.task import Probabilities, Task, text_of
+from lowtide.tasks.task import Probabilities, Task
 from lowtide.tasks.token_network import TokenNetwork
 
 Text = str | Sequence[str]

@@ -17,7 +17,7 @@ from lowtide.embeddings.inputs import Texts, listed
 from lowtide.errors import InputError
 from lowtide.tasks.columns import ColumnOptions
 from lowtide.tasks.crf import Legal
-from lowtide.tasks.examples import Place, TaggedSentence
+from lowtide.tasks.examples import Place, TaggedSentence, text_of
 from lowtide.tasks.heads import Head, TaggerHead
 from lowtide.tasks.inputs import Inputs
 from lowtide.tasks.labels import require_labels
@@ -26,7 +26,7 @@ from lowtide.tasks.reading import read_tagged
 from lowtide.tasks.reports import Evaluation, judge_spans, judge_tags
 from lowtide.tasks.schemes import Scheme, check_scheme, convert, find_scheme, read_leniently, write_spans
 from lowtide.tasks.spans import Span, spans_of
-from lowtide.tasks.task import Probabilities, Task, text_of
+from lowtide.tasks.task import Probabilities, Task
 from lowtide.tasks.token_network import TokenNetwork
 
 Tags = list[str]

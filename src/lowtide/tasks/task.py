@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -22,7 +22,7 @@ from lowtide.embeddings.inputs import CutsText, Texts, as_sentence, as_sentences
 from lowtide.embeddings.type_vectors import TypeEmbedding
 from lowtide.errors import ConfigError, InputError
 from lowtide.model import LayerMix
-from lowtide.tasks.examples import LabelledPair, LabelledText, Place, TaggedSentence
+from lowtide.tasks.examples import LabelledPair, LabelledText, TaggedSentence
 from lowtide.tasks.fine_tuning import can_learn
 from lowtide.tasks.fitting import fit, seeded
 from lowtide.tasks.heads import Head, Network
@@ -255,37 +255,31 @@ class Task(ABC, Generic[Example, Answer]):
             store: a folder where the states of frozen embeddings are kept; None: one that is removed afterwards.
             checkpoint: see `lowtide.tasks.fitting.fit`.
         """
-        before = dict(vars(self))
-        try:
-            self._fit_examples(examples, valid, options or FitOptions(), store, checkpoint)
-        except BaseException:
-            vars(self).update(before)
-            raise
-
-    def _fit_examples(
-        self,
-        examples: Sequence[Example],
-        valid: Sequence[Example] | None,
-        options: FitOptions,
-        store: str | Path | None,
-        checkpoint: Path | None,
-    ) -> None:
+        options = options or FitOptions()
         if not isinstance(options, FitOptions):
             raise ConfigError(f"options are {type(options).__name__}, expected {FitOptions.__name__}")
-        self.fit_options = options
-        self.scores, self.worst = {}, []
-        self.check(examples, valid)
-        self.num_train = len(examples)
-        with ExitStack() as files, seeded(self.fit_options.seed):
+        with self._as_it_was_after_errors(), ExitStack() as files, seeded(options.seed):
+            self.fit_options, self.num_train = options, len(examples)
+            self.scores, self.worst = {}, []
+            self.check(examples, valid)
             self.build()
             if store is None:
                 store = files.enter_context(tempfile.TemporaryDirectory(prefix="lowtide-"))
             problem = TaskProblem(self, examples, valid, Path(store), files)
-            self.history = fit(problem, self.fit_options, checkpoint)
+            self.history = fit(problem, options, checkpoint)
             if valid:
                 answers = problem.answers()
                 self._settle(valid, answers)
                 self.scores["valid"] = self._judge(valid, answers)
+
+    @contextmanager
+    def _as_it_was_after_errors(self) -> Iterator[None]:
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).update(before)
+            raise
 
     def _fit_files(
         self,
@@ -409,15 +403,3 @@ class Task(ABC, Generic[Example, Answer]):
                 f"{len(unknown):,} such labels count as errors",
                 stacklevel=4,
             )
-
-
-def text_of(text: Any, place: Place) -> str | Sentence:
-    """A text as it is, or its tokens as a list.
-
-    Raises:
-        InputError: if it is neither, with its place.
-    """
-    try:
-        return text if isinstance(text, str) else as_token_lists([text])[0]
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
