@@ -16,7 +16,7 @@ from lowtide.tasks import ClassifierOptions, FitOptions, MatcherOptions, TaggerO
 from lowtide.tasks.options import HeadOptions
 from stand_ins import write_conll, write_labelled
 
-QUICK = ("--epochs", "2", "--state-width", "4", "--device", "cpu")
+QUICK = ("--epochs", "2", "--batch-size", "32", "--state-width", "4", "--device", "cpu")
 
 
 @pytest.mark.parametrize("command", ["train tagger", "train classifier", "train matcher", "predict"])

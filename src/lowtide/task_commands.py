@@ -55,7 +55,9 @@ Characters = Annotated[int, typer.Option(min=0, help="Filters over the letters o
 Dropout = Annotated[float, typer.Option(min=0, max=0.99, help="Of what the BiLSTM reads and says.")]
 Epochs = Annotated[int, typer.Option(min=1, help="At most.")]
 Patience = Annotated[int, typer.Option(min=1, help="Epochs without a better score, before it stops.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Examples of a step.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Examples of a step. [default: 50 steps an epoch, of 4 to 32]")
+]
 Rate = Annotated[float, typer.Option(help="The highest learning rate.")]
 Seeds = Annotated[
     int, typer.Option(min=1, max=1000, help="Learn so many times, with other seeds; mean and spread are told.")
@@ -103,7 +105,7 @@ def tagger(
     dropout: Dropout = 0.5,
     epochs: Epochs = 20,
     patience: Patience = 10,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     learning_rate: Rate = 3e-3,
     seeds: Seeds = 1,
     seed: Seed = 0,
@@ -162,7 +164,7 @@ def classifier(
     dropout: Dropout = 0.5,
     epochs: Epochs = 20,
     patience: Patience = 10,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     learning_rate: Rate = 3e-3,
     seeds: Seeds = 1,
     seed: Seed = 0,
@@ -226,7 +228,7 @@ def matcher(
     dropout: Dropout = 0.5,
     epochs: Epochs = 20,
     patience: Patience = 10,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     learning_rate: Rate = 3e-3,
     seeds: Seeds = 1,
     seed: Seed = 0,
@@ -273,7 +275,9 @@ def _layers(choice: str, layer_norm: Literal["none", "token"], penalty: float, a
     return LayerOptions(choice, layer_norm, penalty, at_output)
 
 
-def _fit_options(epochs: int, patience: int, batch_size: int, learning_rate: float, fine_tune: bool) -> FitOptions:
+def _fit_options(
+    epochs: int, patience: int, batch_size: int | None, learning_rate: float, fine_tune: bool
+) -> FitOptions:
     from lowtide.tasks import FineTuning, FitOptions
 
     return FitOptions(

@@ -76,7 +76,7 @@ def test_without_a_score_the_last_state_is_kept() -> None:
 @pytest.mark.parametrize(("scores", "told"), [([0.5], "loss 1.000  valid 0.5000"), ([], "loss 1.000")])
 def test_every_epoch_is_told_of(scores: list[float], told: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="lowtide"):
-        fit(Sums(scores), FitOptions(epochs=1))
+        fit(Sums(scores), FitOptions(epochs=1, batch_size=32))
     assert [message.strip() for message in caplog.messages] == [f"epoch 1  {told}"]
 
 

@@ -106,3 +106,9 @@ def test_what_is_no_number_is_named(options: type, name: str, value: object, exp
 def test_numbers_of_numpy_can_be_written_down() -> None:
     options = FitOptions(seed=np.int64(3), learning_rate=np.float32(0.5))  # type: ignore[arg-type]
     assert json.dumps(to_json(options)) == json.dumps(to_json(FitOptions(seed=3, learning_rate=0.5)))
+
+
+@pytest.mark.parametrize(("num_examples", "size"), [(1, 4), (140, 4), (421, 8), (1404, 28), (14041, 32)])
+def test_few_examples_are_learned_from_in_small_batches(num_examples: int, size: int) -> None:
+    assert FitOptions().batch_size_of(num_examples) == size
+    assert FitOptions(batch_size=7).batch_size_of(num_examples) == 7

@@ -28,7 +28,7 @@ def write_card(task: Task[Any, Any], name: str, *, has_picture: bool) -> str:
         has_picture: whether ``alphas.svg`` lies beside it.
     """
     head, fitted, history = task.head_options, task.fit_options, task.history
-    is_tuned = fitted.fine_tuning is not None
+    is_tuned, size = fitted.fine_tuning is not None, fitted.batch_size_of(task.num_train)
     embeddings = "; ".join(
         f"{type(e).__name__}, {_size(e)}, checksum `{e.checksum[:12]}`, {_way(e, is_tuned=is_tuned)}"
         for e in task.embeddings
@@ -46,7 +46,7 @@ def write_card(task: Task[Any, Any], name: str, *, has_picture: bool) -> str:
         ("characters", f"{head.char_filters} filters" if head.char_filters else "none"),
         ("dropout", f"{head.dropout:g}"),
         *_of_kind(task),
-        ("fit", f"Adam {fitted.learning_rate:g}, batches of {fitted.batch_size}, seed {fitted.seed}{kept}"),
+        ("fit", f"Adam {fitted.learning_rate:g}, batches of {size}, seed {fitted.seed}{kept}"),
         *([("fine-tuning", _tuning(fitted.fine_tuning))] if fitted.fine_tuning is not None else []),
         ("time", format_seconds(history.seconds)),
     ]

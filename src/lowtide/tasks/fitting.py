@@ -140,11 +140,12 @@ def _learn_epoch(
     problem: Problem, optimizer: Adam, options: FitOptions, history: History, bar: Progress
 ) -> list[float]:
     """Go once through all examples; returns the loss of every batch."""
-    epoch, num_batches = history.num_epochs, math.ceil(len(problem.lengths) / options.batch_size)
+    epoch, size = history.num_epochs, options.batch_size_of(len(problem.lengths))
+    num_batches = math.ceil(len(problem.lengths) / size)
     problem.begin_epoch(epoch)
     problem.network.train()
     losses: list[float] = []
-    for number, batch in enumerate(batches(problem.lengths, options.batch_size, (options.seed, epoch))):
+    for number, batch in enumerate(batches(problem.lengths, size, (options.seed, epoch))):
         _set_rate(optimizer, (epoch + number / num_batches) / options.epochs)
         try:
             losses.append(_step(problem, optimizer, batch, options))
