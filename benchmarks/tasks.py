@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ def compute(
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()
     chosen = train if share == 1 else [train[number] for number in sorted(order[:count])]
     embeddings, layers = enters(column, models)
-    options = options_of(column, seed, arguments)
+    options = with_batches(options_of(column, seed, arguments), len(chosen))
     started = time.monotonic()
     task = make(of, embeddings, layers)
     task.fit(*split(of, chosen), valid=split(of, valid), options=options, store=arguments.work / "states")
@@ -198,7 +198,12 @@ def options_of(column: str, seed: int, arguments: argparse.Namespace) -> FitOpti
 
 def is_kept(cell: dict[str, Any], options: FitOptions) -> bool:
     """Whether a cell that lies there was learned in this way; one that was not is computed again."""
-    return bool(cell["fit"] == to_json(options))
+    return bool(cell["fit"] == to_json(with_batches(options, cell["num_train"])))
+
+
+def with_batches(options: FitOptions, num_train: int) -> FitOptions:
+    """The options with their batches as so many examples have them: a cell says what it was learned with."""
+    return replace(options, batch_size=options.batch_size_of(num_train))
 
 
 def _spread(scores: Sequence[float]) -> str:

@@ -146,4 +146,4 @@ def test_a_number_that_names_the_same_label_is_meant_as_one() -> None:
 def test_what_is_no_pair_is_named() -> None:
     for pair, found in ((3.0, "float"), (["a"], "list of 1"), ("ab", "str of 2")):
         with pytest.raises(InputError, match=rf"^pairs\[0\]: found {found}, expected a pair of texts$"):
-            matcher_of().fit([pair], ["1"])  # type: ignore[list-item]
+            matcher_of().fit([pair], ["1"])  # type: ignore[list-item]  # the mistake that is tested

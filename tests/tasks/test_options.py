@@ -104,7 +104,7 @@ def test_what_is_no_number_is_named(options: type, name: str, value: object, exp
 
 
 def test_numbers_of_numpy_can_be_written_down() -> None:
-    options = FitOptions(seed=np.int64(3), learning_rate=np.float32(0.5))  # type: ignore[arg-type]
+    options = FitOptions(seed=np.int64(3), learning_rate=np.float32(0.5))  # type: ignore[arg-type]  # of NumPy
     assert json.dumps(to_json(options)) == json.dumps(to_json(FitOptions(seed=3, learning_rate=0.5)))
 
 

@@ -131,18 +131,18 @@ def test_a_fit_that_is_refused_leaves_the_task_as_it_was(valid: Any) -> None:
 
 
 def test_texts_may_come_one_after_the_other(classifier: Classifier) -> None:
-    assert classifier.predict(iter(SENTENCES)) == classifier.predict(SENTENCES)  # type: ignore[arg-type]
+    assert classifier.predict(iter(SENTENCES)) == classifier.predict(SENTENCES)  # type: ignore[arg-type]  # has no length
     learned = Classifier(Rung(), ClassifierOptions(reader="none"), device="cpu")
-    learned.fit(iter(SENTENCES), iter(LABELS), options=ONCE)  # type: ignore[arg-type]
+    learned.fit(iter(SENTENCES), iter(LABELS), options=ONCE)  # type: ignore[arg-type]  # has no length
     assert learned.num_train == len(SENTENCES)
 
 
 def test_what_is_handed_in_instead_of_examples_is_named(classifier: Classifier) -> None:
     with pytest.raises(InputError, match=r"^texts\[1\]: found NoneType, expected a sentence"):
-        classifier.evaluate([["the"], None], ["wet", "dry"])  # type: ignore[list-item]
+        classifier.evaluate([["the"], None], ["wet", "dry"])  # type: ignore[list-item]  # the mistake that is tested
     with pytest.raises(InputError, match=r"^found NoneType, expected a text, or a list"):
-        classifier.predict(None)  # type: ignore[arg-type]
+        classifier.predict(None)  # type: ignore[arg-type]  # the mistake that is tested
     with pytest.raises(ConfigError, match="options are dict, expected FitOptions"):
-        Classifier(Rung()).fit(SENTENCES, LABELS, options={"epochs": 1})  # type: ignore[arg-type]
+        Classifier(Rung()).fit(SENTENCES, LABELS, options={"epochs": 1})  # type: ignore[arg-type]  # the mistake that is tested
     with pytest.raises(InputError, match="found no example, expected some to judge by"):
         Classifier(Rung()).fit(SENTENCES, LABELS, valid=([], []))

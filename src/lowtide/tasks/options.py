@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from lowtide.errors import ConfigError
@@ -43,10 +43,9 @@ def _require_a(kind: type, name: str, found: object) -> None:
 def _require_whole(options: object, name: str, least: int, most: int | None = None) -> None:
     """Refuse what is no whole number, or out of range; one of NumPy becomes one of Python."""
     found = getattr(options, name)
-    try:
-        number = operator.index(found)
-    except TypeError:
-        raise ConfigError(f"{name} is {found!r}, expected a whole number") from None
+    if not isinstance(found, Integral):
+        raise ConfigError(f"{name} is {found!r}, expected a whole number")
+    number = int(found)
     object.__setattr__(options, name, number)
     if most is None:
         _require(number >= least, name, number, f"{least} or more")
@@ -58,11 +57,9 @@ def _require_numbers(options: object, *names: str) -> None:
     """Refuse what is no number; one of NumPy becomes one of Python."""
     for name in names:
         found = getattr(options, name)
-        try:
-            number = float(found if not isinstance(found, str) else "")
-        except (TypeError, ValueError):
-            raise ConfigError(f"{name} is {found!r}, expected a number") from None
-        object.__setattr__(options, name, number)
+        if not isinstance(found, Real):
+            raise ConfigError(f"{name} is {found!r}, expected a number")
+        object.__setattr__(options, name, float(found))
 
 
 @dataclass(frozen=True)
@@ -244,9 +241,8 @@ class FitOptions:
         if self.fine_tuning is not None:
             _require_a(FineTuning, "fine_tuning", self.fine_tuning)
         _require_whole(self, "seed", 0, 2**32 - 1)
-        for name in ("epochs", "patience", "batch_size"):
-            if name != "batch_size" or self.batch_size is not None:
-                _require_whole(self, name, 1)
+        for name in ("epochs", "patience", *(["batch_size"] if self.batch_size is not None else [])):
+            _require_whole(self, name, 1)
         _require_numbers(self, "learning_rate", "max_gradient_norm")
         _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "more than 0")
         _require(self.max_gradient_norm > 0, "max_gradient_norm", self.max_gradient_norm, "more than 0")
