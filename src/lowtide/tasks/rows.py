@@ -268,6 +268,11 @@ def _are_quoted(fields: Sequence[str]) -> bool:
     return len(fields) > 1 and all(len(f) > 1 and f.startswith(_MARK) and f.endswith(_MARK) for f in fields)
 
 
+def _stays_open(field: str) -> bool:
+    """Whether a field begins with a quotation mark that does not close, as where it holds several lines."""
+    return field.startswith(_MARK) and field.count(_MARK) % 2 == 1
+
+
 def _quoted(path: Path, lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[str]]]:
     """Fields with quoting; a record may go over several lines, and is called by its first one."""
     csv.field_size_limit(_LONGEST_FIELD)
@@ -293,6 +298,7 @@ def _table(path: Path, records: Iterator[tuple[int, list[str]]], options: RowOpt
     called: Sequence[str] = ()
     expected_as = "as they were named"
     may_be_names, labels = False, Counter[str]()
+    before: Sequence[str] = ()
     if options.columns is not None:
         _check_names(options.columns)
         names, called = [None if name == "-" else name for name in options.columns], options.columns
@@ -314,13 +320,19 @@ def _table(path: Path, records: Iterator[tuple[int, list[str]]], options: RowOpt
                 continue
         assert names is not None
         if len(fields) != len(names):
-            raise InputError(f"{where}: found {len(fields)} columns, expected {len(names)} {expected_as}")
+            error = InputError(f"{where}: found {len(fields)} columns, expected {len(names)} {expected_as}")
+            if any(map(_stays_open, before)):
+                raise InputError(
+                    f"{error}; a quotation mark of the row before does not close: if its field goes on, say --quoted"
+                )
+            raise error
         row = _row(names, called, fields, Place(str(path), [number]))
         if count == 0:
             first, may_be_names = where, "label" in names and all(len(field) <= _LONGEST_NAME for field in fields)
         if may_be_names:
             labels[row.fields["label"].strip()] += 1
         yield row
+        before = fields
     if may_be_names and _is_first_alone(labels):
         warnings.warn(
             f"{first}: the line looks like names of columns, as its label stands nowhere else; it is read as an "
