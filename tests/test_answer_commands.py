@@ -35,6 +35,17 @@ def test_help_ends_with_a_line_to_paste(run: Command) -> None:
     assert ran.code == 0 and ran.out.strip().splitlines()[-1].strip().startswith("lowtide evaluate task ")
 
 
+def test_the_text_of_examples_goes_where_pretrain_reads_it(
+    run: Command, saved_bytes: tiny.Saved, tmp_path: Path
+) -> None:
+    source, out = write_conll(tmp_path / "t.conll"), tmp_path / "t.txt"
+    ran = run("text", source, "--out", out)
+    assert ran.code == 0 and f"{len(SENTENCES)} texts" in ran.err
+    assert out.read_text(encoding="utf-8").splitlines() == [" ".join(sentence) for sentence in SENTENCES]
+    assert run("text", out, "--out", tmp_path / "again.txt").code == 2
+    assert "Name a file with --out FILE" in run("text", source).err
+
+
 def test_a_folder_of_seeds_answers_and_is_judged(run: Command, saved_bytes: tiny.Saved, tmp_path: Path) -> None:
     path, out = write_conll(tmp_path / "t.conll"), tmp_path / "names"
     command = ("train", "tagger", saved_bytes.folder, path, "--valid", path, "--out", out, "--seeds", "2", *QUICK)

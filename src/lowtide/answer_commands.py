@@ -1,4 +1,4 @@
-"""The commands that use a task: `lowtide predict`, and `lowtide evaluate task`."""
+"""The commands that use a task: `lowtide predict` and `lowtide evaluate task`; and its examples: `lowtide text`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from lowtide.tasks.task import Task
 
 Learned = Annotated[Path, typer.Argument(metavar="TASK", help="A folder that `lowtide train` made.")]
+Format = Annotated[
+    Literal["conll", "conllu", "tsv", "csv", "jsonl", "text"] | None,
+    typer.Option("--format", help="What INPUT is. [default: as its name says; else a text]"),
+]
 Embedding = Annotated[list[str] | None, typer.Option(help="The model it was learned on, where it lies elsewhere now.")]
 
 
@@ -37,10 +41,7 @@ def predict(
     task: Learned,
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A text, a sentence a line, or a file of examples.")],
     out: Annotated[Path | None, typer.Option(help="The file to write: .conll, .tsv, .csv, .jsonl.")] = None,
-    kind: Annotated[
-        Literal["conll", "conllu", "tsv", "csv", "jsonl", "text"] | None,
-        typer.Option("--format", help="What INPUT is. [default: as its name says; else a text]"),
-    ] = None,
+    kind: Format = None,
     probabilities: Annotated[
         bool,
         typer.Option(
@@ -113,6 +114,31 @@ def evaluate(
     judged: Task[Any, Any] = opened
     found = judged.evaluate_examples(judged.read_examples(source, reading))
     print_json(found.as_json()) if as_json else print_evaluation(judged, found, show_text=show_text)
+
+
+def text(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A file of examples.")],
+    out: Annotated[Path | None, typer.Option(help="The text to write.")] = None,
+    kind: Format = None,
+    token_column: TokenColumn = 0,
+    columns: Columns = None,
+    quoted: Quoted = None,
+    encoding: Encoding = "utf-8",
+    ui: Ui = "en",
+) -> None:
+    """Write the texts of examples without their labels, one a line: for `lowtide pretrain --from MODEL`."""
+    from lowtide.tasks.example_texts import write_example_texts
+
+    if out is None:
+        raise InputError("where should the text go? Name a file with --out FILE")
+    count = write_example_texts(
+        source,
+        out,
+        rows=row_options(columns, quoted, encoding),
+        columns=column_options(None, token_column, encoding),
+        kind=kind,
+    )
+    tell(say("{out}: {count:,} texts", out=out, count=count))
 
 
 def _open(task: Path, embedding: Sequence[str] | None, device: str) -> Tagger | Classifier | Matcher:

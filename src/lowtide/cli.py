@@ -285,6 +285,7 @@ def inspect(
 app.command(epilog="lowtide convert options.json my-model --weights weights.hdf5")(model_commands.convert)
 app.command(epilog="lowtide expand my-model my-word2vec larger-model --max-words 50000")(model_commands.expand)
 app.command(epilog="lowtide predict names novel.txt --out novel.conll")(answer_commands.predict)
+app.command(epilog="lowtide text train.conll --out train.txt")(answer_commands.text)
 evaluate.command("task", epilog="lowtide evaluate task names test.conll")(answer_commands.evaluate)
 
 

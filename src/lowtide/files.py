@@ -96,6 +96,16 @@ def written_alone(path: Path) -> Iterator[Path]:
         lock.release()
 
 
+def refuse_to_write_over(source: Path, out: Path) -> None:
+    """Refuse to write what is being read.
+
+    Raises:
+        InputError: if both are one file.
+    """
+    if source.exists() and out.exists() and source.samefile(out):
+        raise InputError(f"{out} is what is read, and would be lost: name another file to write")
+
+
 def _replace_folder(place: Path, new: Path) -> None:
     old = new.with_suffix(".old")
     if place.is_dir():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lowtide.errors import InputError
-from lowtide.files import written_alone
+from lowtide.files import refuse_to_write_over, written_alone
 from lowtide.progress import progress
 from lowtide.tasks.classifier import Classifier
 from lowtide.tasks.columns import ColumnOptions
@@ -67,8 +67,7 @@ def predict_file(
         WriteError: if it cannot be written.
     """
     source, out = Path(source), Path(out)
-    if source.exists() and out.exists() and source.samefile(out):
-        raise InputError(f"{out} is what is read, and would be lost: name another file to write")
+    refuse_to_write_over(source, out)
     find = _finder(task, with_probabilities=with_probabilities, n_best=n_best)
     write = _writer(task, out, has_more=with_probabilities or n_best is not None)
     count = 0

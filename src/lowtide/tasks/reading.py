@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from lowtide.errors import InputError
 from lowtide.tasks.columns import ColumnOptions, lines_of, read_columns, read_tokens
@@ -60,7 +60,9 @@ def read_texts(path: Path, options: RowOptions | None = None) -> list[LabelledTe
 
 
 def _which(row: Row, name: str) -> str:
-    return "tokens" if name not in row.fields and "tokens" in row.fields else name
+    """The text or the tokens of a row: what is wanted, unless it has only the other."""
+    other = "text" if name == "tokens" else "tokens"
+    return other if name not in row.fields and other in row.fields else name
 
 
 def read_pairs(path: Path, options: RowOptions | None = None, *, answer: str = "label") -> list[LabelledPair]:
@@ -112,7 +114,7 @@ def read_unlabelled(
     *,
     columns: ColumnOptions | None = None,
     kind: FileKind | None = None,
-    wants: str = "text",
+    wants: Literal["text", "tokens", "all"] = "text",
 ) -> Iterator[str | list[str]]:
     """What is to be labelled, one sentence at a time: rows of a table, tokens of columns, or the lines of a text.
 
@@ -123,7 +125,8 @@ def read_unlabelled(
         options: how it is read, if it has a sentence a line.
         columns: how it is read, if it has a token a line.
         kind: what it is; None: as its name says. If that says a text, and it looks like a table, there is a warning.
-        wants: ``text`` or ``tokens``: which of them is taken of a row that has both.
+        wants: ``text`` or ``tokens``: which of them is taken of a row that has both. ``all``: the text, and of pairs
+            both, one behind the other.
 
     Raises:
         MissingPathError: if the file is not there.
@@ -144,9 +147,15 @@ def read_unlabelled(
     if found == "text" and (kind is not None or options.columns is None):
         lines = lines_of(path, options.encoding)
         return (line.text for line in (lines if kind else _doubted(path, lines)))
-    other = "text" if wants == "tokens" else "tokens"
     rows = read_rows(path, _row_kind(path, found), options)
-    return (row.sentence(other if wants not in row.fields and other in row.fields else wants) for row in rows)
+    if wants == "all":
+        return (row.sentence(name) for row in rows for name in _texts_of(row))
+    return (row.sentence(_which(row, wants)) for row in rows)
+
+
+def _texts_of(row: Row) -> Sequence[str]:
+    name = _which(row, "text")
+    return ("first", "second") if name not in row.fields and "first" in row.fields else (name,)
 
 
 def _doubted(path: Path, lines: Iterator[Line]) -> Iterator[Line]:

@@ -51,7 +51,7 @@ def open_texts(texts: Sequence[str | Path], options: CutOptions) -> OpenedText:
         if file_kind(Path(file)) != "text":
             warnings.warn(
                 f"{file}: its name says a table, and every line is read as a sentence, whatever its columns hold: "
-                "write the sentences as text, one a line",
+                "`lowtide text` writes the sentences as text, one a line",
                 stacklevel=2,
             )
     sentences = corpus.sentences()

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lowtide.errors import InputError
+from lowtide.tasks import ColumnOptions, RowOptions
+from lowtide.tasks.example_texts import write_example_texts
+from lowtide.text.file_kinds import FileKind
+
+PAIRS = '{"sentence1": "High tide", "sentence2": ["Low", "tide"], "label": "x"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("t.conll", "EU B-ORG\nrejects O\n\nPeter B-PER\n", "EU rejects\nPeter\n"),
+        ("t.conll", "高 B-NAME\n勇 E-NAME\n3 O\nM O\n男 O\n", "高勇 3 M 男\n"),
+        ("t.conllu", "1\tTides\ttide\t_\t_\t_\t_\t_\t_\t_\n\n", "Tides\n"),
+        ("t.tsv", "label\ttext\ngood\t high tide \nbad\tlow\n", "high tide\nlow\n"),
+        ("t.tsv", "1\thigh\tlow\n", "high\nlow\n"),
+        ("t.csv", 'label,text\ngood,"high \r\n tide"\nbad,low\n', "high tide\nlow\n"),
+        ("t.jsonl", PAIRS, "High tide\nLow tide\n"),
+        ("t.jsonl", '{"tokens": ["high", "tide"], "tags": ["O", "O"]}\n', "high tide\n"),
+        ("t.jsonl", '{"tokens": ["It", "\'s"], "text": "It\'s", "label": "x"}\n', "It's\n"),
+    ],
+)
+def test_every_text_has_a_line_of_its_own(tmp_path: Path, name: str, text: str, expected: str) -> None:
+    source, out = tmp_path / name, tmp_path / "texts.txt"
+    source.write_text(text, encoding="utf-8")
+    assert write_example_texts(source, out) == expected.count("\n")
+    assert out.read_bytes() == expected.encode()
+
+
+def test_a_file_is_read_as_it_is_said_to_be(tmp_path: Path) -> None:
+    source, out = tmp_path / "t.txt", tmp_path / "texts.txt"
+    source.write_text("0 high O\n1 tide O\n", encoding="utf-8")
+    assert write_example_texts(source, out, kind="conll", columns=ColumnOptions(token=1)) == 1
+    assert out.read_text() == "high tide\n"
+    source.write_text("high tide\tgood\n", encoding="utf-8")
+    write_example_texts(source, out, kind="tsv", rows=RowOptions(columns=("text", "label")))
+    assert out.read_text() == "high tide\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind", "message"),
+    [
+        ("t.txt", "high tide\n", None, r"t\.txt is a text already, .* --format conll or tsv"),
+        ("t.conll", "\n", None, r"t\.conll holds no example"),
+        ("t.jsonl", '{"label": "x"}\n', None, r"t\.jsonl:1: there is no text; found label"),
+        ("t.jsonl", '{"sentence1": "x"}\n', None, r"t\.jsonl:1: there is no second; found sentence1"),
+        ("t.tsv", "a\tb\nc\n", None, r"t\.tsv:2: found 1 columns"),
+    ],
+)
+def test_what_holds_no_texts_is_refused_and_nothing_is_lost(
+    tmp_path: Path, name: str, text: str, kind: FileKind | None, message: str
+) -> None:
+    source, out = tmp_path / name, tmp_path / "texts.txt"
+    source.write_text(text, encoding="utf-8")
+    out.write_text("old\n")
+    with pytest.raises(InputError, match=message):
+        write_example_texts(source, out, kind=kind)
+    assert out.read_text() == "old\n"
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    source = tmp_path / "t.conll"
+    source.write_text("EU B-ORG\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"t\.conll is what is read, and would be lost"):
+        write_example_texts(source, source)
+    assert source.read_text() == "EU B-ORG\n"
