@@ -64,6 +64,13 @@ def test_what_holds_no_texts_is_refused_and_nothing_is_lost(
     assert out.read_text() == "old\n"
 
 
+def test_a_name_of_a_compressed_file_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "t.conll"
+    source.write_text("EU B-ORG\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"texts\.txt\.gz: the text is not compressed: leave \.gz out"):
+        write_example_texts(source, tmp_path / "texts.txt.gz")
+
+
 def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
     source = tmp_path / "t.conll"
     source.write_text("EU B-ORG\n", encoding="utf-8")

@@ -12,6 +12,7 @@ from lowtide.tasks.reading import read_unlabelled
 from lowtide.tasks.rows import RowOptions
 from lowtide.text.corpus import joined
 from lowtide.text.file_kinds import FileKind, file_kind
+from lowtide.text.lines import OPENERS
 
 _BREAKS = re.compile(r"\s*[\r\n]\s*")
 
@@ -42,7 +43,8 @@ def write_example_texts(
 
     Raises:
         MissingPathError: if the file is not there.
-        InputError: if it holds no text, is a text already, or is ``out``; if a row is broken, with its line.
+        InputError: if it holds no text, is a text already, or is ``out``; if a row is broken, with its line; or if
+            ``out`` is called as compressed files are.
         WriteError: if ``out`` cannot be written.
     """
     source, out = Path(source), Path(out)
@@ -51,6 +53,8 @@ def write_example_texts(
         raise InputError(
             f"{source} is a text already, as its name says: if it is a table, say what it is, --format conll or tsv"
         )
+    if out.suffix.lower() in OPENERS:
+        raise InputError(f"{out}: the text is not compressed: leave {out.suffix} out")
     count = 0
     with written_alone(out) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         for text in read_unlabelled(source, rows, columns=columns, kind=kind, wants="all"):
