@@ -46,6 +46,12 @@ def write_folder(path: Path, *names: str) -> None:
 # -- files ---------------------------------------------------------------------------------------
 
 
+def test_a_folder_that_has_no_name_is_not_written_over() -> None:
+    for path in (Path(), Path("/")):
+        with pytest.raises(WriteError, match="Is a directory"), written_alone(path):
+            raise AssertionError("nothing is written")
+
+
 def test_a_file_is_written(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "潮水退了\n")
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "潮水退了\n"

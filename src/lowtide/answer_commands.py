@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from lowtide.tasks.task import Task
 
 Learned = Annotated[Path, typer.Argument(metavar="TASK", help="A folder that `lowtide train` made.")]
-Format = Annotated[
-    Literal["conll", "conllu", "tsv", "csv", "jsonl", "text"] | None,
-    typer.Option("--format", help="What INPUT is. [default: as its name says; else a text]"),
-]
 Embedding = Annotated[list[str] | None, typer.Option(help="The model it was learned on, where it lies elsewhere now.")]
 
 
@@ -41,7 +37,10 @@ def predict(
     task: Learned,
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A text, a sentence a line, or a file of examples.")],
     out: Annotated[Path | None, typer.Option(help="The file to write: .conll, .tsv, .csv, .jsonl.")] = None,
-    kind: Format = None,
+    kind: Annotated[
+        Literal["conll", "conllu", "tsv", "csv", "jsonl", "text"] | None,
+        typer.Option("--format", help="What INPUT is. [default: as its name says; else a text]"),
+    ] = None,
     probabilities: Annotated[
         bool,
         typer.Option(
@@ -119,14 +118,17 @@ def evaluate(
 def text(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A file of examples.")],
     out: Annotated[Path | None, typer.Option(help="The text to write.")] = None,
-    kind: Format = None,
+    kind: Annotated[
+        Literal["conll", "conllu", "tsv", "csv", "jsonl"] | None,
+        typer.Option("--format", help="What INPUT is. [default: as its name says]"),
+    ] = None,
     token_column: TokenColumn = 0,
     columns: Columns = None,
     quoted: Quoted = None,
     encoding: Encoding = "utf-8",
     ui: Ui = "en",
 ) -> None:
-    """Write the texts of examples without their labels, one a line: for `lowtide pretrain --from MODEL`."""
+    """Write the texts of examples without their labels, one a line: for `lowtide pretrain TEXT --lines sentence`."""
     from lowtide.tasks.example_texts import write_example_texts
 
     if out is None:

@@ -76,8 +76,10 @@ def written_alone(path: Path) -> Iterator[Path]:
     if place is None:
         yield path
         return
-    lock = FileLock(place.with_name(f".{place.name}.lock"))
     with explained(path):
+        if not place.name:  # "." and "/"
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        lock = FileLock(place.with_name(f".{place.name}.lock"))
         make_folder(place.parent)
         try:
             lock.acquire(blocking=False)

@@ -64,6 +64,8 @@ def test_quotation_marks_are_letters_in_tsv_unless_fields_are_quoted(tmp_path: P
     [
         ("t.tsv", 'a\tb\nc\t"d\ne"\n', r"t\.tsv:3: found 1 columns, expected 2 as in line 1; a quotation .* --quoted"),
         ("t.tsv", "a\tb\nc\td\te\n", r"t\.tsv:2: found 3 columns, expected 2 as in line 1"),
+        ("t.csv", 'a,"""b"\nc,d,e\n', r"t\.csv:2: found 3 columns, expected 2 as in line 1$"),
+        ("t.jsonl", '{"text": "x", "label": "\\udfff"}\n', r"t\.jsonl:1: label holds '\\udfff', which is no sign"),
         ("t.tsv", "label\ttext\nc\n", r"t\.tsv:2: found 1 columns, expected 2 as in line 1"),
         ("t.tsv", "a\n", r"t\.tsv:1: found 1 columns, and no names"),
         ("t.tsv", "a\tb\nc\t \n", r"t\.tsv:2: text is empty"),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import itertools
 from pathlib import Path
 
 from lowtide.errors import InputError
 from lowtide.files import refuse_to_write_over, written_alone
-from lowtide.tasks.columns import ColumnOptions
+from lowtide.tasks.columns import ColumnOptions, lines_of
 from lowtide.tasks.reading import read_unlabelled
 from lowtide.tasks.rows import RowOptions
-from lowtide.text.corpus import joined
-from lowtide.text.file_kinds import FileKind, file_kind
-from lowtide.text.lines import OPENERS
-
-_BREAKS = re.compile(r"\s*[\r\n]\s*")
+from lowtide.text.file_kinds import FileKind, file_kind, refuse_compressed
 
 
 def write_example_texts(
@@ -28,8 +24,8 @@ def write_example_texts(
     """Write the texts of examples, one a line; the file appears when it is whole.
 
     Peters et al. (2018) let the biLM read the text of the training examples once, without their labels (section 3.4):
-    ``lowtide.pretrain(out, from_model=..., epochs=1)`` does. Tokens are parted by spaces, but for Chinese ones; a line
-    that breaks within a text goes on.
+    ``lowtide.pretrain(out, lines="sentence", from_model=..., epochs=1)`` does. Tokens are parted by spaces, and white
+    space within a text is one space.
 
     Args:
         source: a file of examples; what their labels are is not looked at. Of pairs both texts are written.
@@ -43,23 +39,30 @@ def write_example_texts(
 
     Raises:
         MissingPathError: if the file is not there.
-        InputError: if it holds no text, is a text already, or is ``out``; if a row is broken, with its line; or if
-            ``out`` is called as compressed files are.
+        InputError: if it holds no example, or is read as a text; if a row is broken, with its line; if ``out`` is what
+            is read, or is called as tables or compressed files are.
         WriteError: if ``out`` cannot be written.
     """
     source, out = Path(source), Path(out)
     refuse_to_write_over(source, out)
+    refuse_compressed(out)
+    if file_kind(out) != "text" or out.name == "-":
+        raise InputError(f"{out}: what is written is a text: give its name the ending .txt")
     if (kind or file_kind(source)) == "text":
+        next(lines_of(source, (rows or RowOptions()).encoding), None)  # refused here if it is not there
         raise InputError(
-            f"{source} is a text already, as its name says: if it is a table, say what it is, --format conll or tsv"
+            f"{source} is read as a text, which has no labels: if it holds examples, say as what (--format conll, "
+            "conllu, tsv, csv or jsonl)"
         )
-    if out.suffix.lower() in OPENERS:
-        raise InputError(f"{out}: the text is not compressed: leave {out.suffix} out")
+    texts = read_unlabelled(source, rows, columns=columns, kind=kind, wants="all")
+    first = next(texts, None)
+    if first is None:
+        raise InputError(f"{source} holds no example")
     count = 0
     with written_alone(out) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
-        for text in read_unlabelled(source, rows, columns=columns, kind=kind, wants="all"):
-            file.write(_BREAKS.sub(" ", text if isinstance(text, str) else joined(text)).strip() + "\n")
-            count += 1
-        if not count:
-            raise InputError(f"{source} holds no example")
+        for text in itertools.chain([first], texts):
+            words = (text if isinstance(text, str) else " ".join(text)).split()
+            if words:  # a blank line would part documents
+                file.write(" ".join(words) + "\n")
+                count += 1
     return count

@@ -21,8 +21,7 @@ from lowtide.tasks.reading import read_unlabelled, read_unlabelled_pairs
 from lowtide.tasks.rows import RowOptions
 from lowtide.tasks.tagger import Tagger
 from lowtide.tasks.task import Probabilities
-from lowtide.text.file_kinds import FileKind, file_kind
-from lowtide.text.lines import OPENERS
+from lowtide.text.file_kinds import FileKind, file_kind, refuse_compressed
 
 _BREAKS = re.compile(r"[\t\r\n]")
 _DIGITS = 6
@@ -128,8 +127,7 @@ def _probable(task: AnyTask, questions: Iterator[Any]) -> Iterator[tuple[Any, di
 
 def _writer(task: AnyTask, out: Path, *, has_more: bool) -> Callable[[IO[str], Any, Any, dict[str, Any]], None]:
     kind = file_kind(out)
-    if out.suffix.lower() in OPENERS:
-        raise InputError(f"{out}: answers are not compressed: leave {out.suffix} out")
+    refuse_compressed(out)
     if has_more and kind != "jsonl":
         raise InputError(f"{out}: probabilities, similarities and the n best are written as .jsonl")
     if kind == "jsonl":

@@ -125,8 +125,8 @@ def read_unlabelled(
         options: how it is read, if it has a sentence a line.
         columns: how it is read, if it has a token a line.
         kind: what it is; None: as its name says. If that says a text, and it looks like a table, there is a warning.
-        wants: ``text`` or ``tokens``: which of them is taken of a row that has both. ``all``: the text, and of pairs
-            both, one behind the other.
+        wants: ``text`` or ``tokens``: which of them is taken of a row that has both. ``all``: the text, and of a row
+            that has none both texts of its pair, one behind the other.
 
     Raises:
         MissingPathError: if the file is not there.
@@ -155,7 +155,7 @@ def read_unlabelled(
 
 def _texts_of(row: Row) -> Sequence[str]:
     name = _which(row, "text")
-    return ("first", "second") if name not in row.fields and "first" in row.fields else (name,)
+    return ("first", "second") if name not in row.fields and {"first", "second"} & row.fields.keys() else (name,)
 
 
 def _doubted(path: Path, lines: Iterator[Line]) -> Iterator[Line]:

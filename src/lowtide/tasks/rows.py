@@ -47,6 +47,8 @@ _LONGEST_FIELD = 2**31 - 1
 _QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 """A whole field in quotation marks, with doubled ones inside: what a spreadsheet writes, and nobody else."""
 _MARK = '"'
+_NO_SIGN = re.compile("[\0\ud800-\udfff]")
+"""A zero byte; half of a surrogate pair."""
 _IN_QUOTES = re.compile(r'"[^"]*"?')
 _SEPARATOR = re.compile(r"sep=([,;])", re.IGNORECASE)
 _ENOUGH_ROWS, _LONGEST_NAME = 10, 30
@@ -98,14 +100,20 @@ class Row:
         """A field that is a text with something in it.
 
         Raises:
-            InputError: if it is not there, is no text, or is blank.
+            InputError: if it is not there, is no text, is blank, or holds what is no sign.
         """
         found = self._field(name)
         if not isinstance(found, str):
             raise InputError(f"{self.place}: {name} is {type(found).__name__}, expected a text")
         if not found.strip():
             raise InputError(f"{self.place}: {name} is empty")
+        self._check_signs(name, found)
         return found
+
+    def _check_signs(self, name: str, text: str) -> None:
+        """Refuse what no file of text can hold: JSON has escapes for it."""
+        if sign := _NO_SIGN.search(text):
+            raise InputError(f"{self.place}: {name} holds {sign[0]!a}, which is no sign of a text: leave it out")
 
     def sentence(self, name: str) -> str | list[str]:
         """A field that is a text, or a list of tokens, with something in it."""
@@ -118,7 +126,7 @@ class Row:
         """A field that is a list of texts, each with something in it.
 
         Raises:
-            InputError: if it is none, has nothing in it, or holds what is no text or is empty.
+            InputError: if it is none, has nothing in it, or holds what is no text, no sign, or is empty.
         """
         found = self._field(name)
         if not isinstance(found, list):
@@ -131,6 +139,7 @@ class Row:
                 raise InputError(f"{self.place}: of {name}, item {number} is {found_kind}, expected a text")
             if not word:
                 raise InputError(f"{self.place}: of {name}, item {number} is empty")
+            self._check_signs(name, word)
         return found
 
     def label(self) -> str:
@@ -200,7 +209,7 @@ def read_rows(path: Path, kind: str, options: RowOptions | None = None) -> Itera
     if kind == "csv":
         lines, separator = _separated(lines, has_names=wanted.columns is not None)
     records = _quoted(path, lines, separator) if is_quoted else _plain(path, lines, separator)
-    return _table(path, records, wanted)
+    return _table(path, records, wanted, is_quoted=is_quoted)
 
 
 def _separated(lines: Iterator[Line], *, has_names: bool) -> tuple[Iterator[Line], str]:
@@ -292,7 +301,9 @@ def _quoted(path: Path, lines: Iterator[Line], separator: str) -> Iterator[tuple
         number = reader.line_num + 1
 
 
-def _table(path: Path, records: Iterator[tuple[int, list[str]]], options: RowOptions) -> Iterator[Row]:
+def _table(
+    path: Path, records: Iterator[tuple[int, list[str]]], options: RowOptions, *, is_quoted: bool
+) -> Iterator[Row]:
     """Rows of named fields."""
     names: Sequence[str | None] | None = None
     called: Sequence[str] = ()
@@ -321,7 +332,7 @@ def _table(path: Path, records: Iterator[tuple[int, list[str]]], options: RowOpt
         assert names is not None
         if len(fields) != len(names):
             error = InputError(f"{where}: found {len(fields)} columns, expected {len(names)} {expected_as}")
-            if any(map(_stays_open, before)):
+            if not is_quoted and any(map(_stays_open, before)):
                 raise InputError(
                     f"{error}; a quotation mark of the row before does not close: if its field goes on, say --quoted"
                 )

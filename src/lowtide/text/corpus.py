@@ -297,23 +297,23 @@ def _each_stretch(lines: Iterable[Line]) -> Iterator[_Unit]:
         pieces.append(line.text.strip())
         size += len(line.text)
         if size > most:
-            *whole, rest = split_sentences(joined(pieces))
+            *whole, rest = split_sentences(_join(pieces))
             pieces, size = [rest], len(rest)
             most = max(_MAX_PARAGRAPH, 2 * size)  # a sentence that does not end is not looked through again and again
             if whole:
                 yield whole, first
                 first = line.number
-    yield split_sentences(joined(pieces)), first
+    yield split_sentences(_join(pieces)), first
 
 
-def joined(pieces: Sequence[str]) -> str:
-    """Wrapped lines, or tokens, as one text: with a space between them, but none between Chinese characters."""
-    text: list[str] = []
-    for piece in pieces:
-        if text and not (_is_wide(text[-1][-1]) and _is_wide(piece[0])):
-            text.append(" ")
-        text.append(piece)
-    return "".join(text)
+def _join(lines: Sequence[str]) -> str:
+    """Join wrapped lines: with a space, but none between Chinese characters."""
+    joined: list[str] = []
+    for line in lines:
+        if joined and not (_is_wide(joined[-1][-1]) and _is_wide(line[0])):
+            joined.append(" ")
+        joined.append(line)
+    return "".join(joined)
 
 
 def _is_wide(character: str) -> bool:

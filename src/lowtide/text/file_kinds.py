@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from lowtide.errors import InputError
 from lowtide.text.lines import OPENERS
 
 FileKind = Literal["conll", "conllu", "tsv", "csv", "jsonl", "text"]
@@ -26,3 +27,13 @@ def file_kind(path: Path) -> FileKind:
     """How a file is read; what it is compressed with does not count."""
     name = path.with_suffix("") if path.suffix.lower() in OPENERS else path
     return ENDINGS.get(name.suffix.lower(), "text")
+
+
+def refuse_compressed(out: Path) -> None:
+    """Refuse to write under the name of a compressed file.
+
+    Raises:
+        InputError: if it is one.
+    """
+    if out.suffix.lower() in OPENERS:
+        raise InputError(f"{out}: what is written is not compressed: leave {out.suffix} out")
