@@ -75,7 +75,7 @@ class Word2Vec(TypeEmbedding):
             width: of a vector.
             window: how far neighbours are looked at on either side, at most.
             negatives: drawn for every neighbour.
-            epochs: passes over the text.
+            epochs: passes over the text; five make better vectors of 31 M tokens than two, for names above all.
             min_count: rarer types get no vector.
             lowercase: whether upper and lower case are one.
             seed: decides the numbers, with one thread.
