@@ -35,9 +35,7 @@ def test_help_ends_with_a_line_to_paste(run: Command) -> None:
     assert ran.code == 0 and ran.out.strip().splitlines()[-1].strip().startswith("lowtide evaluate task ")
 
 
-def test_the_text_of_examples_goes_where_pretrain_reads_it(
-    run: Command, saved_bytes: tiny.Saved, tmp_path: Path
-) -> None:
+def test_the_texts_of_examples_are_written(run: Command, tmp_path: Path) -> None:
     source, out = write_conll(tmp_path / "t.conll"), tmp_path / "t.txt"
     ran = run("text", source, "--out", out)
     assert ran.code == 0 and f"{len(SENTENCES)} texts" in ran.err
