@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from lowtide.tasks.schemes import first_break
 Array = NDArray[np.float64]
 Path = tuple[int, ...]
 IOB2 = ("O", "B-X", "I-X", "B-Y", "I-Y")
+NEAR: Any = {"rtol": 0, "atol": 1e-4}
+"""Of sums over a thousand tokens."""
 
 
 def crf_of(num_tags: int, *, seed: int = 0, scale: float = 1.0) -> CRF:
@@ -164,13 +168,37 @@ def test_a_sentence_of_a_thousand_tokens_is_learned_from_and_decoded() -> None:
     crf = CRF(Legal.of(IOB2, "IOB2"))
     emissions = emissions_of(2, 1000, 5).float().requires_grad_()
     tags, lengths = torch.zeros(2, 1000, dtype=torch.long), torch.tensor([1000, 3])
-    crf(emissions, tags, lengths).sum().backward()
+    nats = crf(emissions, tags, lengths)
+    nats.sum().backward()
     marginals = crf.marginals(emissions, lengths)
-    assert [len(path) for path in crf.decode(emissions, lengths)] == [1000, 3]
+    paths = crf.decode(emissions, lengths)
+    assert [len(path) for path in paths] == [1000, 3]
+    assert nats.dtype == torch.float32
     assert emissions.grad is not None and emissions.grad.isfinite().all()
-    torch.testing.assert_close(marginals[0].sum(dim=-1), torch.ones(1000), rtol=0, atol=1e-5)
-    exact = crf.double().log_partition(emissions.double(), lengths)
-    torch.testing.assert_close(crf.float().log_partition(emissions, lengths).double(), exact, rtol=1e-5, atol=0)
+    exact, exactly = copy.deepcopy(crf).double(), emissions.detach().double()
+    torch.testing.assert_close(crf.log_partition(emissions, lengths), exact.log_partition(exactly, lengths), **NEAR)
+    torch.testing.assert_close(nats.double(), exact(exactly, tags, lengths), rtol=1e-6, atol=0)
+    torch.testing.assert_close(marginals.double(), exact.marginals(exactly, lengths), rtol=0, atol=1e-5)
+    assert paths == exact.decode(exactly, lengths)
+
+
+def test_probabilities_of_paths_of_a_thousand_tokens_are_exact_in_float32() -> None:
+    crf = CRF(Legal.of(IOB2, "IOB2"))
+    emissions, lengths = emissions_of(1, 1000, 5).float(), torch.tensor([1000])
+    emissions[..., 0] += 12  # as a tagger that is sure
+    paths = crf.n_best(emissions, lengths, 50)[0]
+    for (path, nats), (other, exact) in zip(
+        paths, copy.deepcopy(crf).double().n_best(emissions.double(), lengths, 50)[0], strict=True
+    ):
+        assert path == other and nats == pytest.approx(exact, abs=1e-5)
+    assert 0.5 < sum(math.exp(nats) for _, nats in paths) <= 1 + 1e-9
+
+
+def test_paths_do_not_depend_on_how_many_rows_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    crf, emissions, lengths = crf_of(3), emissions_of(5, 4, 3), torch.tensor([2, 4, 0, 1, 3])
+    together = crf.n_best(emissions, lengths, 7)
+    monkeypatch.setattr("lowtide.tasks.crf._PATHS_AT_ONCE", 1)
+    assert crf.n_best(emissions, lengths, 7) == together
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

@@ -19,6 +19,8 @@ from lowtide.tasks.crf_paths import ScoredPath, best_paths
 from lowtide.tasks.crf_sums import LogPartition, SortedRows, expected_uses, sum_forward
 from lowtide.tasks.schemes import Scheme, may_follow
 
+_PATHS_AT_ONCE = 1 << 14
+
 
 @dataclass(frozen=True)
 class Legal:
@@ -96,10 +98,10 @@ class CRF(nn.Module):
             ShapeError: if they do not fit each other.
         """
         nats: Tensor = self.log_partition(emissions, lengths) - self.path_scores(emissions, tags, lengths)
-        return nats
+        return nats.to(emissions.dtype)
 
     def log_partition(self, emissions: Tensor, lengths: Tensor) -> Tensor:
-        """Log Z, the sum over all paths: (batch, tokens, tags) and (batch,) to (batch,)."""
+        """Log Z, the sum over all paths: (batch, tokens, tags) and (batch,) to (batch,), in float64."""
         self._check(emissions, lengths)
         found: Tensor = LogPartition.apply(  # type: ignore[no-untyped-call]  # torch does not type it
             emissions, *self.scores, lengths
@@ -107,15 +109,15 @@ class CRF(nn.Module):
         return found
 
     def path_scores(self, emissions: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:
-        """The score of one path a sentence: (batch,)."""
+        """The score of one path a sentence: (batch,), in float64."""
         self._check(emissions, lengths)
         if tags.shape != emissions.shape[:2]:
             raise ShapeError(f"tags are {tuple(tags.shape)}, emissions {tuple(emissions.shape)}")
         mask = torch.arange(tags.shape[1], device=tags.device) < lengths[:, None]  # (batch, tokens)
         tags = torch.where(mask, tags, 0)
         start, transitions, end = self.scores
-        of_tokens = emissions.gather(2, tags[..., None])[..., 0].masked_fill(~mask, 0.0).sum(dim=1)
-        of_pairs = transitions[tags[:, :-1], tags[:, 1:]].masked_fill(~mask[:, 1:], 0.0).sum(dim=1)
+        of_tokens = emissions.gather(2, tags[..., None])[..., 0].masked_fill(~mask, 0.0).double().sum(dim=1)
+        of_pairs = transitions[tags[:, :-1], tags[:, 1:]].masked_fill(~mask[:, 1:], 0.0).double().sum(dim=1)
         last = tags.gather(1, (lengths - 1).clamp(min=0)[:, None])[:, 0] if tags.shape[1] else lengths
         ends = start[tags[:, 0]] + end[last] if tags.shape[1] else emissions.new_zeros(len(tags))
         return of_tokens + of_pairs + ends.masked_fill(lengths == 0, 0.0)
@@ -127,16 +129,22 @@ class CRF(nn.Module):
 
     @torch.no_grad()
     def n_best(self, emissions: Tensor, lengths: Tensor, count: int) -> list[list[ScoredPath]]:
-        """The most probable paths of every sentence, the first one first, each with its log-probability in nats."""
-        log_sums_ = self.log_partition(emissions, lengths).tolist()
+        """The most probable paths of every sentence, the first one first, each with its log-probability in nats.
+
+        Computed in float64: scores grow with a sentence, and what is left of two of them is small.
+        """
+        emissions = emissions.double()
+        log_sums = self.log_partition(emissions, lengths).tolist()
         found = self._best(emissions, lengths, count)
         return [
-            [(path, score - log_sum) for path, score in paths] for paths, log_sum in zip(found, log_sums_, strict=True)
+            [(path, score - log_sum) for path, score in paths] for paths, log_sum in zip(found, log_sums, strict=True)
         ]
 
     def _best(self, emissions: Tensor, lengths: Tensor, count: int) -> list[list[ScoredPath]]:
         self._check(emissions, lengths)
-        return best_paths(emissions, lengths, *self.scores, count=count)
+        at_once = max(1, _PATHS_AT_ONCE // (count * max(1, emissions.shape[1])))  # each keeps so many paths a token
+        parts = zip(emissions.split(at_once), lengths.split(at_once), strict=True)
+        return [paths for part in parts for paths in best_paths(*part, *self.scores, count=count)]
 
     @torch.no_grad()
     def marginals(self, emissions: Tensor, lengths: Tensor) -> Tensor:
@@ -147,7 +155,7 @@ class CRF(nn.Module):
         if len(rows.order):
             start, transitions, end = self.scores
             summed = sum_forward(rows, start, transitions, end)
-            uses = expected_uses(rows, summed.alpha, transitions, end, torch.ones_like(summed.log_sum))
+            uses = expected_uses(rows, summed.alpha, transitions, end, emissions.new_ones(len(rows.order)))
             found[rows.order, : uses.tags.shape[1]] = uses.tags
         return found
 

@@ -6,7 +6,9 @@ tag it goes through, among the n best that end there.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lowtide.tasks.crf_sums import SortedRows
@@ -39,7 +41,7 @@ def best_paths(
     num_rows, num_steps, num_tags = rows.emissions.shape
     best = rows.emissions.new_full((num_rows, count, num_tags), float("-inf"))  # of the paths so far, by their last tag
     best[:, 0] = start + rows.emissions[:, 0]
-    back = torch.zeros(num_steps, num_rows, count, num_tags, dtype=torch.long, device=emissions.device)
+    back = torch.zeros(num_steps, num_rows, count, num_tags, dtype=torch.int32, device=emissions.device)
     for step, alive in enumerate(rows.num_alive[1:], start=1):
         grown = best[:alive, :, :, None] + transitions  # (alive, count, from, to)
         top, back[step, :alive] = _highest(grown.flatten(1, 2), count)  # (alive, count, to)
@@ -47,12 +49,9 @@ def best_paths(
     scores, lasts = _highest((best + end).flatten(1)[..., None], count)  # (rows, count, 1)
     for row, place in enumerate(rows.order.tolist()):
         length = int(rows.lengths[row])
-        steps = back[1:length, row].tolist()
-        found[place] = [
-            (_trace(steps, int(last), num_tags), float(score))
-            for last, score in zip(lasts[row, :, 0], scores[row, :, 0], strict=True)
-            if score > float("-inf")
-        ]
+        kept = scores[row, :, 0] > float("-inf")
+        paths = _trace(back[1:length, row].flatten(1).cpu().numpy(), lasts[row, kept, 0].cpu().numpy(), num_tags)
+        found[place] = list(zip(paths.tolist(), scores[row, kept, 0].tolist(), strict=True))
     return found
 
 
@@ -69,11 +68,12 @@ def _highest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return torch.nn.functional.pad(top, missing, value=float("-inf")), torch.nn.functional.pad(which, missing)
 
 
-def _trace(back: list[list[list[int]]], last: int, num_tags: int) -> list[int]:
-    """Follow a path from its end: a place is (which of the kept paths) * tags + tag."""
-    place, path = last, [last % num_tags]
+def _trace(back: NDArray[np.int32], lasts: NDArray[np.int64], num_tags: int) -> NDArray[np.int64]:
+    """Follow paths from their ends: (steps, places) and (paths,) to (paths, tokens).
+
+    A place is (which of the kept paths) * tags + tag, and ``back`` says from which one a path came there.
+    """
+    places = [lasts]
     for step in reversed(back):
-        kept, tag = divmod(place, num_tags)
-        place = step[kept][tag]
-        path.append(place % num_tags)
-    return path[::-1]
+        places.append(step[places[-1]])
+    return np.stack(places[::-1], axis=1) % num_tags

@@ -9,7 +9,8 @@ III. Of a row with emissions e_0 … e_(n-1), start scores b, end scores f and t
 
 The gradient of log Z by a score is the probability that a path uses it. It is written out: autograd would keep every
 step, and go back through each of them. The largest number of every alpha and beta is taken off, and what is a
-probability is normalised where it stands, so that a thousand steps are as exact as one.
+probability is normalised where it stands; what was taken off is summed up in float64. So a thousand steps are about as
+exact as one.
 """
 
 from __future__ import annotations
@@ -53,14 +54,14 @@ class Forward:
     alpha: Tensor
     """(steps, rows, tags), the largest of every step taken off; what lies beyond the end of a row is not set."""
     log_sum: Tensor
-    """(rows,): log Z."""
+    """(rows,): log Z, in float64."""
 
 
 def sum_forward(rows: SortedRows, start: Tensor, transitions: Tensor, end: Tensor) -> Forward:
     """Go forward through the rows; scores as in `CRF`."""
     emissions = rows.emissions
     alpha = emissions.new_empty(emissions.shape[1], len(emissions), emissions.shape[2])
-    taken_off = emissions.new_zeros(len(emissions), 1)
+    taken_off = emissions.new_zeros(len(emissions), 1, dtype=torch.float64)
     for step, alive in enumerate(rows.num_alive):
         before = alpha[step - 1, :alive, :, None] + transitions if step else start[None, None]  # (alive, from, to)
         here = emissions[:alive, step] + torch.logsumexp(before, dim=1)  # (alive, to)
@@ -112,7 +113,7 @@ def expected_uses(rows: SortedRows, alpha: Tensor, transitions: Tensor, end: Ten
 
 
 class LogPartition(torch.autograd.Function):
-    """(batch,): log Z of every row; 0 for a row without a token, whose only path is the empty one."""
+    """(batch,): log Z of every row, in float64; 0 for a row without a token, whose only path is the empty one."""
 
     @staticmethod
     def forward(
@@ -128,7 +129,7 @@ class LogPartition(torch.autograd.Function):
             end: (tags,)
             lengths: (batch,)
         """
-        found = emissions.new_zeros(len(emissions))
+        found = emissions.new_zeros(len(emissions), dtype=torch.float64)
         rows = SortedRows.of(emissions, lengths)
         ctx.rows, ctx.shape = rows, emissions.shape
         if len(rows.order):
@@ -142,11 +143,11 @@ class LogPartition(torch.autograd.Function):
     def backward(ctx: Any, d_found: Tensor) -> tuple[Tensor | None, ...]:
         """The expected uses of every score."""
         rows: SortedRows = ctx.rows
-        d_emissions = d_found.new_zeros(ctx.shape)
+        d_emissions = rows.emissions.new_zeros(ctx.shape)
         if not len(rows.order):
-            nothing = d_found.new_zeros(ctx.shape[-1])
+            nothing = d_emissions.new_zeros(ctx.shape[-1])
             return d_emissions, nothing, torch.outer(nothing, nothing), nothing, None
         alpha, transitions, end = ctx.saved_tensors
-        uses = expected_uses(rows, alpha, transitions, end, d_found[rows.order])
+        uses = expected_uses(rows, alpha, transitions, end, d_found[rows.order].to(alpha.dtype))
         d_emissions[rows.order, : uses.tags.shape[1]] = uses.tags
         return d_emissions, uses.tags[:, 0].sum(dim=0), uses.transitions, uses.ends.sum(dim=0), None
