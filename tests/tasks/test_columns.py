@@ -141,6 +141,14 @@ def test_a_file_in_another_encoding_is_named_with_its_line(tmp_path: Path) -> No
         read_columns(path)
 
 
+def test_marks_of_documents_part_sentences_where_no_blank_line_does(tmp_path: Path) -> None:
+    path = write(tmp_path, "a O\n-DOCSTART- O\nb B-X\n")
+    assert [sentence.tokens for sentence in read_columns(path)] == [["a"], ["b"]]
+    text = "#begin document (x)\na 0 The DT\n#end document\n#begin document (y)\na 0 Sea NN\n"
+    path = write(tmp_path, text)
+    assert [sentence.tokens for sentence in read_columns(path, ColumnOptions(token=2))] == [["The"], ["Sea"]]
+
+
 def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no column 5: the file has 3"):
         read_columns(write(tmp_path, CONLL), ColumnOptions(tag=5))

@@ -51,7 +51,7 @@ def test_a_scheme_is_found_out(scheme: Scheme) -> None:
 @st.composite
 def spans(draw: st.DrawFn) -> tuple[list[Span], int]:
     """Spans that do not meet, and the length of their sentence."""
-    pieces = draw(st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["", "X", "Y-Z"])), max_size=6))
+    pieces = draw(st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["", "X", "Y-Z", "_"])), max_size=6))
     found, place = [], 0
     for length, type_ in pieces:
         if type_:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lowtide.errors import InputError, ModelError, TrainingError
 from lowtide.tasks import FitOptions, Tagger, TaggerOptions, fitting
@@ -379,6 +380,16 @@ def test_a_damaged_checkpoint_loses_no_seed_that_is_learned(train: Path, whole: 
     checkpoint.unlink()
     teach(train, stopped, resume=True)
     assert_same(stopped, whole)
+
+
+def test_another_number_of_threads_goes_on_with_a_warning(train: Path, stopped: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        with pytest.warns(UserWarning, match=rf"cpu, {threads} threads, here is .* {threads + 1} threads: it goes on"):
+            teach(train, stopped, resume=True)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_other_versions_go_on_with_a_warning(train: Path, stopped: Path) -> None:

@@ -14,12 +14,13 @@ SEQEVAL = [
     ("B-X E-X E-X", [("X", 0, 2), ("X", 2, 3)]),
     ("I-X S-X I-X", [("X", 0, 1), ("X", 1, 2), ("X", 2, 3)]),
     ("B-X B-X I-X O I-Y", [("X", 0, 1), ("X", 1, 3), ("Y", 4, 5)]),
-    ("B I O I", [("_", 0, 2), ("_", 3, 4)]),
+    ("B I O I", [("", 0, 2), ("", 3, 4)]),
+    ("B-_ I-_ O S-_", [("_", 0, 2), ("_", 3, 4)]),
     ("B-A-B I-A-B", [("A-B", 0, 2)]),
     ("I-X E-X I-X", [("X", 0, 2), ("X", 2, 3)]),
-    ("S S-X E-Y", [("_", 0, 1), ("X", 1, 2), ("Y", 2, 3)]),
+    ("S S-X E-Y", [("", 0, 1), ("X", 1, 2), ("Y", 2, 3)]),
 ]
-"""What ``get_entities`` of seqeval 1.2.2 says, the ends made exclusive."""
+"""What ``get_entities`` of seqeval 1.2.2 says, the ends made exclusive, and no type called so."""
 
 
 @pytest.mark.parametrize(("tags", "expected"), SEQEVAL)

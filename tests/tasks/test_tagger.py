@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,24 @@ def test_tags_come_back_in_the_scheme_they_were_given_in(scheme: str) -> None:
     tagger = Tagger(Rung(), LINEAR).fit(SENTENCES, tags, options=QUICK)
     assert (tagger.scheme, tagger.predict(SENTENCES)) == (scheme, tags)
     assert tagger.evaluate(*DATA).score == 1  # judged as spans, in whichever scheme they are written
+
+
+@pytest.mark.parametrize(
+    "tags", [[["S-_", "O"], ["B-_", "E-_"]], [["B-_", "O"], ["B-_", "I-_"]], [["B", "O"], ["B", "I"]]]
+)
+def test_a_type_that_is_called_as_what_has_none_comes_back(tags: list[list[str]]) -> None:
+    sentences = [["the", "tide"], ["river", "bank"]]
+    tagger = Tagger(Rung(), LINEAR).fit(sentences, tags, valid=(sentences, tags), options=replace(QUICK, epochs=120))
+    assert tagger.predict(sentences) == tags and tagger.evaluate(sentences, tags).score == 1
+
+
+def test_what_was_learned_in_a_scheme_that_was_said_is_judged_in_it() -> None:
+    sentences, tags = [["the", "tide"], ["river", "bank"]], [["B", "O"], ["B-PER", "I-PER"]]
+    tagger = Tagger(Rung(), replace(LINEAR, scheme="IOB2"))
+    tagger.fit(sentences, tags, valid=(sentences, tags), options=replace(QUICK, epochs=120))
+    assert tagger.evaluate(sentences, tags).score == 1
+    others = [convert(of, "IOB2", "BIOES") for of in [["B-PER", "O"], ["B-PER", "I-PER"]]]
+    assert tagger.evaluate(sentences, others).score == 0.5
 
 
 def test_tags_that_write_no_spans_are_judged_by_accuracy() -> None:
@@ -133,12 +152,19 @@ def test_examples_that_cannot_be_learned_from_are_refused(sentences: list[list[s
 
 
 def test_what_has_learned_nothing_says_so() -> None:
+    both = TaggerOptions(layers=LayerOptions(at_output=True))
     with pytest.raises(InputError, match="this tagger has learned nothing yet"):
         Tagger(Rung()).predict([["a"]])
     with pytest.raises(InputError, match="found str, expected an embedding"):
         Tagger(["en"])  # type: ignore[list-item]  # the mistake that is tested
     with pytest.raises(InputError, match="this task learned no mix"):
         _ = Tagger(Rung(), TaggerOptions(layers=LayerOptions("top"))).fit(*DATA, options=FitOptions(epochs=1)).mix
+    with pytest.raises(
+        InputError, match="a mix for each embedding: take one of mixes: input 1, input 2, output 1, outp"
+    ):
+        _ = Tagger([Rung(), Rung()], both).fit(*DATA, options=FitOptions(epochs=1)).mix
+    alone = Tagger(Rung(), both).fit(*DATA, options=FitOptions(epochs=1))
+    assert alone.mix is alone.mixes["input"] is not alone.mixes["output"]
     with pytest.raises(ConfigError, match=r"dropout is 1\.5, expected 0 or more"):
         TaggerOptions(dropout=1.5)
 

@@ -123,12 +123,10 @@ def _sentences(
     is_tabbed = is_tabbed or is_conllu
     for line in lines:
         text = line.text.rstrip(_BLANKS)
-        if not text:
+        if not text or text.startswith(DOCUMENT_MARKS):
             if rows:
                 yield rows, token, tag
             rows = []
-            continue
-        if text.startswith(DOCUMENT_MARKS):
             continue
         if _is_comment(text, num_columns, num_expected, is_tabbed=is_tabbed):
             num_comments += " = " not in text

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lowtide.errors import InputError, ShapeError
-from lowtide.tasks.spans import spans_of
+from lowtide.tasks.spans import NO_TYPE, spans_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def span_rates(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
         wanted.update(span.type for span in of_gold)
         found.update(span.type for span in of_predicted)
         correct.update(span.type for span in set(of_gold) & set(of_predicted))
-    return {type_: Rates(correct[type_], found[type_], wanted[type_]) for type_ in sorted(found | wanted)}
+    return {type_ or NO_TYPE: Rates(correct[type_], found[type_], wanted[type_]) for type_ in sorted(found | wanted)}
 
 
 def micro(rates: dict[str, Rates]) -> Rates:

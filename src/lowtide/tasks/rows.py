@@ -51,7 +51,7 @@ _NO_SIGN = re.compile("[\0\ud800-\udfff]")
 """A zero byte; half of a surrogate pair."""
 _IN_QUOTES = re.compile(r'"[^"]*"?')
 _SEPARATOR = re.compile(r"sep=([,;])", re.IGNORECASE)
-_ENOUGH_ROWS, _LONGEST_NAME = 10, 30
+_ENOUGH_ROWS, _LONGEST_NAME, _MANY_LABELS = 10, 30, 1000
 """Rows in which labels come again, and letters of what may be the name of a column."""
 
 
@@ -342,6 +342,7 @@ def _table(
             first, may_be_names = where, "label" in names and all(len(field) <= _LONGEST_NAME for field in fields)
         if may_be_names:
             labels[row.fields["label"].strip()] += 1
+            may_be_names = len(labels) <= _MANY_LABELS and next(iter(labels.values())) == 1
         yield row
         before = fields
     if may_be_names and _is_first_alone(labels):

@@ -138,6 +138,11 @@ def _refuse_stray(sentences: Sequence[TaggedSentence]) -> None:
         )
 
 
+def is_written_in(sentences: Iterable[TaggedSentence], scheme: Scheme) -> bool:
+    """Whether all sentences keep to a scheme."""
+    return not any(_is_broken(sentence, scheme) for sentence in sentences)
+
+
 def check_scheme(sentences: Iterable[TaggedSentence], scheme: Scheme) -> None:
     """Refuse what is not written in a scheme.
 
@@ -178,7 +183,7 @@ def write_spans(spans: Iterable[Span], num_tokens: int, scheme: Scheme) -> list[
             letters[-1] = ends[0]
             if len(letters) == 1:
                 letters[0] = ends[1]
-        suffix = "" if type_ == "_" else f"-{type_}"
+        suffix = f"-{type_}" if type_ else ""
         tags[start:stop] = [letter + suffix for letter in letters]
         stop_before, type_before = stop, type_
     return tags

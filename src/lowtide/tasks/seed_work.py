@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from lowtide.config import from_json, require_same, to_json
 from lowtide.files import read_json, remove, write_json
 from lowtide.tasks.history import MixState
@@ -26,13 +28,13 @@ from lowtide.tasks.options import FitOptions
 from lowtide.tasks.saving import save
 from lowtide.tasks.state_store import numbers_of
 from lowtide.training.folder import BEGUN, work_of
-from lowtide.training.settings import versions, warn_if_other_versions
+from lowtide.training.settings import versions, warn_if_other_ground
 from lowtide.weights.native import CONFIG
 
 if TYPE_CHECKING:
     from lowtide.tasks.task import Task
 
-_VERSIONS = "versions"
+_GROUND = "versions"
 _CHECKPOINTS, _OUTCOMES = "checkpoint-{}.safetensors", "seed-{}.json"
 SEED_FOLDER = "seed-{}"
 """Of a task, where there are several seeds."""
@@ -96,10 +98,12 @@ class SeedWork:
     Args:
         out: the folder that is made: of a task if there is one seed, else of a folder for each.
         seeds: all of them.
+        device: where the head computes.
     """
 
-    def __init__(self, out: Path, seeds: Sequence[int]) -> None:
+    def __init__(self, out: Path, seeds: Sequence[int], device: torch.device) -> None:
         self.seeds, self._is_one = seeds, len(seeds) == 1
+        self._ground = f"{versions()}, {device.type}, {torch.get_num_threads()} threads"
         self._out, self._folder = out, work_of(out)
         self.states, self.made = self._folder / "states", self._folder / "made"
 
@@ -110,7 +114,7 @@ class SeedWork:
     def begin(self, record: Mapping[str, Any]) -> None:
         """Write down what is begun."""
         remove(self.made)  # of a run by an older version, that could not go on
-        write_json(self._folder / BEGUN, {**record, _VERSIONS: versions()})
+        write_json(self._folder / BEGUN, {**record, _GROUND: self._ground})
 
     def go_on(self, record: Mapping[str, Any]) -> None:
         """See to it that the same is gone on with; clear up what a kill has left half written.
@@ -120,9 +124,9 @@ class SeedWork:
             ModelError: if what was written down is damaged.
         """
         began = read_json(self._folder / BEGUN)
-        found = began.pop(_VERSIONS, versions()) if isinstance(began, dict) else versions()
+        ground = began.pop(_GROUND, "") if isinstance(began, dict) else ""
         require_same(began, record, where=self._out)
-        warn_if_other_versions(found)
+        warn_if_other_ground(ground, self._ground)
         for half in self._folder.rglob(".*.part"):
             remove(half)
 

@@ -188,7 +188,8 @@ def fit_seeds(
         for name in ("train", "valid", "test"):
             path = getattr(files, name)
             found[name] = None if path is None else make().read_examples(path, reading)
-        first, work = make(), SeedWork(out, seeds)
+        first = make()
+        work = SeedWork(out, seeds, first.device)
         first.check(found["train"], found["valid"], found["test"])
         record = record_of(first, options, seeds, found)
         work.go_on(record) if goes_on else work.begin(record)

@@ -9,22 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_NO_TYPE = "_"
-"""The type of what has none: ``O``, and tags of a single letter."""
+NO_TYPE = "_"
+"""What seqeval calls the type of what has none: ``O``, and tags of a single letter."""
 
 
 class Span(NamedTuple):
     """Some neighbouring tokens of one type."""
 
     type: str
+    """Empty if it has none."""
     start: int
     stop: int
     """Exclusive."""
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """``B-PER`` to ``("B", "PER")``: the first letter, and what stands behind the first hyphen."""
-    return tag[:1], tag[1:].split("-", maxsplit=1)[-1] or _NO_TYPE
+    """``B-PER`` to ``("B", "PER")``: the letter, and what stands behind the first hyphen; empty if there is none."""
+    return tag[:1], tag[1:].split("-", maxsplit=1)[-1]
 
 
 def spans_of(tags: Sequence[str]) -> list[Span]:
@@ -34,7 +35,7 @@ def spans_of(tags: Sequence[str]) -> list[Span]:
     for place, tag in enumerate([*tags, "O"]):
         letter_before, type_before = letter, type_
         letter, type_ = split_tag(tag)
-        is_new_type = type_before != type_
+        is_new_type = (type_before or NO_TYPE) != (type_ or NO_TYPE)
         if (
             letter_before in ("E", "S")
             or (letter_before in ("B", "I") and letter in ("B", "S", "O"))

@@ -2,7 +2,7 @@
 
 A store is a folder of vectors as `lowtide embed` writes it (``.mmap``), all layers of all tokens, named by what decides
 its numbers: the checksum of the embedding, the dtype in which it computes, and the tokens. Whoever finds it there does
-not compute it again. float16 has eleven bits: a state is off by 5e-4 of itself at most.
+not compute it again. float16 has eleven bits: a state is off by 5e-4 of itself at most, or by 3e-8 where that is more.
 """
 
 from __future__ import annotations

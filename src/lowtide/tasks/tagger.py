@@ -24,7 +24,15 @@ from lowtide.tasks.labels import require_labels
 from lowtide.tasks.options import FitOptions, TaggerOptions
 from lowtide.tasks.reading import read_tagged
 from lowtide.tasks.reports import Evaluation, judge_spans, judge_tags
-from lowtide.tasks.schemes import Scheme, check_scheme, convert, find_scheme, read_leniently, write_spans
+from lowtide.tasks.schemes import (
+    Scheme,
+    check_scheme,
+    convert,
+    find_scheme,
+    is_written_in,
+    read_leniently,
+    write_spans,
+)
 from lowtide.tasks.spans import Span, spans_of
 from lowtide.tasks.task import Probabilities, Task
 from lowtide.tasks.token_network import TokenNetwork
@@ -228,6 +236,8 @@ class Tagger(Task[TaggedSentence, Tags]):
         Raises:
             InputError: if they write none.
         """
+        if self.options.scheme == self.scheme and is_written_in(examples, self.options.scheme):
+            return self.options.scheme  # as it was said
         found = find_scheme(examples)
         if found is None:
             for example in examples:

@@ -33,7 +33,7 @@ from lowtide.tasks.reports import Evaluation
 from lowtide.tasks.saving import save
 from lowtide.tasks.state_store import TOKENS_AT_ONCE
 from lowtide.tasks.task_problem import TaskProblem
-from lowtide.tasks.token_network import TokenNetwork, spelling_of
+from lowtide.tasks.token_network import INPUT, TokenNetwork, spelling_of
 from lowtide.text.batches import group_by_length
 from lowtide.text.tokenize import Sentence, Tokenizer
 
@@ -174,14 +174,17 @@ class Task(ABC, Generic[Example, Answer]):
 
     @property
     def mix(self) -> LayerMix:
-        """The mix that was learned, for ``elmo.embed(sentences, mix=task.mix)``.
+        """The mix that was learned, that of the input: for ``elmo.embed(sentences, mix=task.mix)``.
 
         Raises:
-            InputError: if none was learned.
+            InputError: if none was learned; or one for each of several embeddings.
         """
-        if not self.mixes:
+        found = self.network.head.tokens.mixes()
+        if not found:
             raise InputError("this task learned no mix: its embeddings have one layer, or layers were chosen")
-        return next(iter(self.mixes.values()))
+        if INPUT not in found:
+            raise InputError(f"this task learned a mix for each embedding: take one of mixes: {', '.join(found)}")
+        return found[INPUT]
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -22,6 +22,8 @@ from lowtide.tasks.options import HeadOptions
 from lowtide.tasks.row_reader import RowReader
 from lowtide.text.characters import ByteSpelling
 
+INPUT, OUTPUT = "input", "output"
+"""What the mixes are called: that of the reader's input, and the one put beside what it says."""
 MAX_CHARACTERS = 50
 _CHAR_WIDTH, _CHARS_AT_ONCE = 25, 3
 
@@ -97,7 +99,7 @@ class TokenNetwork(nn.Module):
     def mixes(self) -> dict[str, LayerMix]:
         """The learned mixes, by name: ``input`` and ``output``, with a number where there are several embeddings."""
         found = {}
-        for place, entries in (("input", self.entries), ("output", self.output_entries)):
+        for place, entries in ((INPUT, self.entries), (OUTPUT, self.output_entries)):
             mixes = [entry.mix for entry in entries if isinstance(entry, Entry) and entry.mix is not None]
             for number, mix in enumerate(mixes, start=1):
                 found[place if len(mixes) == 1 else f"{place} {number}"] = mix

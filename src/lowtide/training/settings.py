@@ -153,14 +153,14 @@ class Settings:
                 "it goes on, but its numbers are rounded in other places, and its dropout is another draw",
                 stacklevel=3,
             )
-        warn_if_other_versions(self.versions)
+        warn_if_other_ground(self.versions, versions())
 
 
-def warn_if_other_versions(began: str) -> None:
-    """Warn if a training began with other `versions` than there are here: it does not go on bit for bit."""
-    if began != versions():
+def warn_if_other_ground(began: str, here: str) -> None:
+    """Warn if a training began with other `versions`, or other devices, than there are here: it is not exact then."""
+    if began != here:
         warnings.warn(
-            f"this training began with {began}, here is {versions()}: it goes on, but not bit for bit as it would have",
+            f"this training began with {began}, here is {here}: it goes on, but not bit for bit as it would have",
             stacklevel=4,
         )
 
