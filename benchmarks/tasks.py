@@ -39,6 +39,7 @@ from lowtide.tasks import (
 from lowtide.tasks.history import MixState
 from lowtide.tasks.reading import read_pairs, read_tagged, read_texts
 from lowtide.tasks.seeds import Spread
+from lowtide.tasks.task import Task
 
 CHAR_FILTERS = 30
 """Of every tagger, whatever enters: both sides of a comparison read the letters."""
@@ -118,7 +119,7 @@ def split(of: DataSet, examples: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     return [(example.first, example.second) for example in examples], [example.answer for example in examples]
 
 
-def make(of: DataSet, embedding: list[Embedder], layers: str) -> Any:
+def make(of: DataSet, embedding: list[Embedder], layers: str) -> Task[Any, Any]:
     """A task that has learned nothing."""
     entering = LayerOptions(layers)
     if of.kind == "tags":
@@ -167,11 +168,12 @@ def compute(
     embeddings, layers = enters(column, models)
     options = with_batches(options_of(column, seed, arguments), len(chosen))
     started = time.monotonic()
-    task = make(of, embeddings, layers)
+    task: Any = make(of, embeddings, layers)
     task.fit(*split(of, chosen), valid=split(of, valid), options=options, store=arguments.work / "states")
     learned = time.monotonic()
-    judged = task.evaluate(*split(of, test))
+    task.predict(split(of, test)[0])
     ended = time.monotonic()
+    judged = task.evaluate(*split(of, test))
     num_tokens = sum(len(task.cut(text)) for text in task._texts(test))
     mixes = {name: MixState.of(mix) for name, mix in task.mixes.items()}
     return {
@@ -183,7 +185,7 @@ def compute(
         "num_train": len(chosen),
         "checksums": [embedding.checksum for embedding in embeddings],
         "fit": to_json(options),
-        "head": to_json(task.head_options),
+        "head": to_json(task.options),
         "threads": torch.get_num_threads(),
         "seconds": round(learned - started),
         "tokens_per_second": round(num_tokens / (ended - learned)),
@@ -196,9 +198,10 @@ def options_of(column: str, seed: int, arguments: argparse.Namespace) -> FitOpti
     return FitOptions(seed=seed, epochs=arguments.epochs, patience=arguments.patience, fine_tuning=tuning)
 
 
-def is_kept(cell: dict[str, Any], options: FitOptions) -> bool:
-    """Whether a cell that lies there was learned in this way; one that was not is computed again."""
-    return bool(cell["fit"] == to_json(with_batches(options, cell["num_train"])))
+def is_kept(cell: dict[str, Any], task: Task[Any, Any], options: FitOptions) -> bool:
+    """Whether a cell that lies there was learned in this way, by such a head; one that was not is computed again."""
+    expected = to_json(task.options), to_json(with_batches(options, cell["num_train"]))
+    return bool((cell["head"], cell["fit"]) == expected)
 
 
 def with_batches(options: FitOptions, num_train: int) -> FitOptions:
@@ -307,7 +310,8 @@ def main() -> None:
         name = f"{of.name}-{column}-{share:g}-{seed}-{which}".replace(",", "").replace(" ", "_")
         path = arguments.work / "cells" / f"{name}.json"
         lying = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-        if lying is None or not is_kept(lying, options_of(column, seed, arguments)):
+        task = make(of, *enters(column, models[of.language]))
+        if lying is None or not is_kept(lying, task, options_of(column, seed, arguments)):
             cell = compute(of, column, share, seed, models[of.language], arguments)
             if cell is None:
                 continue

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from lowtide.embeddings import Elmo
 from lowtide.embeddings.type_vectors import type_config
 from lowtide.embeddings.word2vec import Word2Vec
-from lowtide.tasks import FineTuning, FitOptions, Tagger, TaggerOptions
+from lowtide.tasks import FineTuning, FitOptions, Tagger, TaggerOptions, fitting
 from lowtide.tasks.fine_tuning import layer_parameters, open_layers, tuned_groups
 from lowtide.text.tokenize import make_tokenizer
 from lowtide.text.vocabulary import SPECIALS, Vocabulary
@@ -49,6 +51,25 @@ def test_an_encoder_learns_with_the_task_and_the_embedding_stays_as_it_is(elmo: 
     for mine, theirs in zip(layer_parameters(learned), layer_parameters(elmo.encoder()), strict=True):
         assert any(not torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
     assert elmo.embed(["the tide"])[0].tobytes() == before.tobytes()
+
+
+def test_a_fit_learns_every_layer_at_its_own_rate(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: dict[int, float] = {}
+    step = fitting._step
+
+    def watched(problem: Any, optimizer: Any, *of: Any) -> float:
+        rates.update({id(p): group["highest"] for group in optimizer.param_groups for p in group["params"]})
+        return step(problem, optimizer, *of)
+
+    monkeypatch.setattr(fitting, "_step", watched)
+    options = FitOptions(epochs=1, learning_rate=0.01, fine_tuning=FineTuning(learning_rate=0.1, decay=2.0))
+    tagger = Tagger(elmo, TaggerOptions(state_width=4), device="cpu").fit(SENTENCES, TAGS, options=options)
+    encoder = tagger.network.encoder(0)
+    assert encoder is not None
+    found = [{rates[id(parameter)] for parameter in layer} for layer in layer_parameters(encoder)]
+    assert found == [{0.025}, {0.05}, {0.1}]
+    assert {rates[id(parameter)] for parameter in tagger._head.emit.parameters()} == {0.01}
+    assert rates[id(tagger.mix.layer_scalars)] == pytest.approx(0.1)  # ten times faster
 
 
 def test_vectors_of_types_learn_at_the_rate_of_a_top_layer_and_not_at_first() -> None:

@@ -56,6 +56,8 @@ def test_every_example_is_in_one_batch_and_the_seed_decides_which(lengths: list[
     assert sorted(number for batch in found for number in batch) == list(range(len(lengths)))
     assert all(len(batch) <= size for batch in found)
     assert batches(lengths, size, (seed, 0)) == found
+    ranges = [max(of) - min(of) for of in ([lengths[number] for number in batch] for batch in found)]
+    assert sum(ranges) <= max(lengths, default=0) - min(lengths, default=0)  # neighbours in the order of their lengths
 
 
 def test_the_state_with_the_best_score_is_kept_and_patience_ends() -> None:
@@ -135,6 +137,13 @@ def test_the_rate_falls_to_a_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
     fit(Sums(), FitOptions(epochs=50, patience=50, batch_size=1))
     assert rates == sorted(rates, reverse=True)
     assert 0.1 * rates[0] < rates[-1] < 0.12 * rates[0]
+
+
+def test_a_gradient_is_as_long_as_it_may_be_at_most() -> None:
+    problem = Sums()
+    fit(problem, FitOptions(epochs=1, batch_size=8, max_gradient_norm=0.25))
+    assert problem.network.weight.grad is not None
+    assert float(problem.network.weight.grad.norm()) == pytest.approx(0.25, rel=1e-3)  # of -2
 
 
 def test_of_scores_that_are_all_0_the_last_state_is_kept_and_patience_waits(caplog: pytest.LogCaptureFixture) -> None:

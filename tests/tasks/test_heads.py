@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from lowtide.tasks.heads import MatcherHead
 from lowtide.tasks.inputs import Batch, Inputs, make_sources
@@ -13,9 +14,9 @@ from lowtide.tasks.token_network import TokenNetwork
 from stand_ins import SENTENCES, Rung
 
 
-def head_of(objective: Literal["classify", "cosine", "contrastive"]) -> tuple[MatcherHead, Batch]:
+def head_of(objective: Literal["classify", "cosine", "contrastive"], dropout: float = 0.0) -> tuple[MatcherHead, Batch]:
     """A head, and a batch of three pairs."""
-    options = MatcherOptions(reader="none", state_width=4, objective=objective, margin=0.9, dropout=0.0)
+    options = MatcherOptions(reader="none", state_width=4, objective=objective, margin=0.9, dropout=dropout)
     torch.manual_seed(1)
     head = MatcherHead(TokenNetwork([Rung()], options, is_tuned=False), 3, options).double()
     inputs = Inputs(SENTENCES, make_sources([Rung()], SENTENCES, [None]), spelling=None, device=torch.device("cpu"))
@@ -54,3 +55,19 @@ def test_a_classifier_of_pairs_sees_both_texts_their_difference_and_their_produc
     u, v = head.eval().vectors(batch)
     seen = torch.cat([u, v, (u - v).abs(), u * v], dim=-1)
     torch.testing.assert_close(head(batch), head.score(seen))
+
+
+def test_a_classifier_of_pairs_drops_some_of_what_it_sees_and_of_what_it_makes_of_it() -> None:
+    head, _ = head_of("classify", dropout=0.5)
+    assert isinstance(head.score, nn.Sequential)
+    _, hidden, _, _, last = head.score
+    assert isinstance(hidden, nn.Linear)
+    seen: dict[nn.Module, Tensor] = {}
+    for layer in (hidden, last):
+        layer.register_forward_pre_hook(lambda module, given: seen.update({module: given[0]}))
+    head.score.train()(torch.ones(50, hidden.in_features, dtype=torch.float64))
+    assert set(seen[hidden].unique().tolist()) == {0.0, 2.0}
+    made = torch.relu(hidden(seen[hidden]))
+    kept = seen[last] != 0
+    torch.testing.assert_close(seen[last][kept], 2 * made[kept])
+    assert 0 < int(kept.sum()) < int((made != 0).sum())

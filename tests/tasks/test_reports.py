@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from lowtide.tasks.reports import Evaluation, judge_labels, judge_scores, judge_spans, judge_tags, surest_first
 
@@ -15,6 +16,15 @@ def test_the_worst_of_wrong_sentences_and_scores_come_first() -> None:
 
 def test_wrong_labels_are_in_the_order_of_the_examples() -> None:
     assert judge_labels(["a", "b", "a"], ["b", "b", "b"]).wrong == [0, 2]
+
+
+def test_measures_beside_the_first_one_are_those_of_their_name() -> None:
+    spans = judge_spans([["B-X", "O", "B-X"]], [["B-X", "O", "O"]])
+    assert spans.others == {"precision": 1.0, "recall": 0.5} and spans.score == pytest.approx(2 / 3)
+    assert judge_spans(TAGS, FOUND).others == {"precision": 0.0, "recall": 0.0}
+    labels = judge_labels(["a", "a", "a", "b"], ["a", "a", "a", "a"])
+    assert labels.others == {"macro F1": pytest.approx((6 / 7 + 0) / 2)} and labels.score == 0.75
+    assert judge_scores([1.0, 2.0, 3.0], [1.0, 3.0, 5.0]).others == {"mean squared error": pytest.approx(5 / 3)}
 
 
 def test_an_evaluation_comes_back_from_json() -> None:

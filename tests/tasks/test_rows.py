@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -18,6 +19,18 @@ def write(tmp_path: Path, name: str, text: str) -> Path:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def test_rows_that_each_have_a_label_of_their_own_are_not_remembered(tmp_path: Path) -> None:
+    path = write(tmp_path, "t.tsv", "".join(f"id{number:07d}\tHigh tide.\n" for number in range(20_000)))
+    rows = read_rows(path, "tsv")
+    next(rows)
+    tracemalloc.start()
+    for row in rows:
+        if row.fields["label"] == "id0019999":  # the last one, and the file not yet at its end
+            held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 500_000
 
 
 @pytest.mark.parametrize(

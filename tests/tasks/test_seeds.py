@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 import torch
 
+import tiny
+from lowtide.embeddings import Elmo
 from lowtide.errors import InputError, ModelError, TrainingError
 from lowtide.tasks import FitOptions, Tagger, TaggerOptions, fitting
+from lowtide.tasks.seed_work import record_of
 from lowtide.tasks.seeds import Files, Spread, fit_seeds
 from stand_ins import SENTENCES, TAGS, Rung, teach, write_conll
 
@@ -380,6 +383,14 @@ def test_a_damaged_checkpoint_loses_no_seed_that_is_learned(train: Path, whole: 
     checkpoint.unlink()
     teach(train, stopped, resume=True)
     assert_same(stopped, whole)
+
+
+def test_what_is_written_down_of_a_run_knows_the_dtype_of_its_states(saved_bytes: tiny.Saved) -> None:
+    records = [
+        record_of(Tagger(Elmo.open(saved_bytes.folder, device="cpu", dtype=dtype)), FitOptions(), [0], {})
+        for dtype in ("float32", "float32", "bfloat16")
+    ]
+    assert records[0] == records[1] != records[2]
 
 
 def test_another_number_of_threads_goes_on_with_a_warning(train: Path, stopped: Path) -> None:

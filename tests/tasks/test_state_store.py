@@ -35,6 +35,12 @@ def test_states_that_lie_there_are_not_computed_again(tmp_path: Path) -> None:
         assert other.num_calls == 1 and store.read(0)[0, 2].max() == 2
 
 
+def test_the_same_letters_in_other_tokens_have_states_of_their_own(tmp_path: Path) -> None:
+    for sentences in ([["the tide"]], [["the", "tide"]], [["the"], ["tide"]]):
+        StateStore.of(Rung(), sentences, tmp_path).close()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_another_dtype_has_states_of_its_own(saved_bytes: tiny.Saved, tmp_path: Path) -> None:
     for dtype in ("float32", "bfloat16", "float32"):
         StateStore.of(Elmo.open(saved_bytes.folder, device="cpu", dtype=dtype), SENTENCES, tmp_path).close()

@@ -45,6 +45,13 @@ def test_several_embeddings_stand_beside_each_other() -> None:
     assert network_of(layers=BOTH)[0].width == 8 + 12
 
 
+def test_what_is_put_at_the_output_is_the_mix_of_every_embedding() -> None:
+    network, head = network_of(reader="none", layers=BOTH)
+    rows = network(inputs_of(SENTENCES, head).batch([4]))
+    assert not torch.equal(rows[..., :6], rows[..., 6:12])
+    torch.testing.assert_close(rows[..., :12], rows[..., 12:])  # fresh mixes: the plain means, of both places
+
+
 def test_every_place_and_embedding_has_a_mix_of_its_own() -> None:
     network, _ = network_of(layers=BOTH)
     assert list(network.mixes()) == ["input 1", "input 2", "output 1", "output 2"]
@@ -53,13 +60,21 @@ def test_every_place_and_embedding_has_a_mix_of_its_own() -> None:
     assert network.penalty().item() == pytest.approx(0.5 * (1 + 4))
 
 
-def test_a_number_is_dropped_at_all_tokens_of_a_sentence() -> None:
-    network, head = network_of(reader="none", dropout=0.5)
+@pytest.mark.parametrize("place", [slice(0, 12), slice(12, 24)], ids=["input", "output"])
+def test_a_number_is_dropped_at_all_tokens_of_a_sentence(place: slice) -> None:
+    network, head = network_of(reader="none", dropout=0.5, layers=BOTH)
     batch = inputs_of(SENTENCES, head).batch([4])
-    whole, dropped = network(batch)[0], network.train()(batch)[0]
+    whole, dropped = network(batch)[0, :, place], network.train()(batch)[0, :, place]
     is_dropped = (dropped == 0).all(dim=0)
     assert is_dropped.any() and not is_dropped.all()
     torch.testing.assert_close(dropped[:, ~is_dropped], 2 * whole[:, ~is_dropped])
+
+
+def test_what_the_reader_says_is_dropped_too() -> None:
+    network, head = network_of(dropout=0.5)
+    read = network.train()(inputs_of(SENTENCES, head).batch([4]))[0]
+    is_dropped = (read == 0).all(dim=0)
+    assert is_dropped.any() and not is_dropped.all() and (read[:, ~is_dropped] != 0).all()
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "both"])

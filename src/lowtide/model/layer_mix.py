@@ -60,8 +60,7 @@ class LayerMix(nn.Module):
 
     def _normed(self, layers: Tensor, mask: Tensor) -> Tensor:
         if self.layer_norm == "token":
-            normed: Tensor = nn.functional.layer_norm(layers, layers.shape[-1:], eps=1e-12)
-            return normed
+            return norm_tokens(layers)
         return norm_as_published(layers, mask) if self.layer_norm == "published" else layers
 
 
@@ -79,6 +78,12 @@ def mix_layers(layers: Tensor, layer_scalars: Tensor, gamma: Tensor) -> Tensor:
     weights = torch.softmax(layer_scalars, dim=0)
     mixed: Tensor = gamma * torch.tensordot(weights.to(layers.dtype), layers, dims=1)
     return mixed
+
+
+def norm_tokens(layers: Tensor) -> Tensor:
+    """Every vector to mean 0 and variance 1: (..., width)."""
+    normed: Tensor = nn.functional.layer_norm(layers, layers.shape[-1:], eps=1e-12)
+    return normed
 
 
 def norm_as_published(layers: Tensor, mask: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def write_card(task: Task[Any, Any], name: str, *, has_picture: bool) -> str:
         name: of the folder.
         has_picture: whether ``alphas.svg`` lies beside it.
     """
-    head, fitted, history = task.head_options, task.fit_options, task.history
+    head, fitted, history = task.options, task.fit_options, task.history
     is_tuned, size = fitted.fine_tuning is not None, fitted.batch_size_of(task.num_train)
     embeddings = "; ".join(
         f"{type(e).__name__}, {_size(e)}, checksum `{e.checksum[:12]}`, {_way(e, is_tuned=is_tuned)}"
@@ -90,7 +90,7 @@ def _layers(options: LayerOptions) -> str:
 
 def _of_kind(task: Task[Any, Any]) -> list[tuple[str, str]]:
     """What one kind of task decides, and others do not know."""
-    head, settings = task.head_options, task.settings()
+    head, settings = task.options, task.settings()
     if isinstance(head, TaggerOptions):
         return [("tags", f"spans in {settings['scheme']}" if settings["scheme"] else "no spans")]
     if isinstance(head, ClassifierOptions):

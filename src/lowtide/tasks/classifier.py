@@ -55,8 +55,7 @@ class Classifier(Task[LabelledText, str]):
         *,
         device: str = "auto",
     ) -> None:
-        self.options = options or ClassifierOptions()
-        super().__init__(embeddings, self.options, device=device)
+        super().__init__(embeddings, options or ClassifierOptions(), device=device)
 
     # -- for users -------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from lowtide.embeddings.layers import choose_layers
 from lowtide.embeddings.one_hot import OneHot
 from lowtide.embeddings.type_vectors import TypeEmbedding
 from lowtide.model import LayerMix, States
+from lowtide.model.layer_mix import norm_tokens
 from lowtide.tasks.options import LEARNED, LayerOptions
 
 ONE_HOT_WIDTH = 100
@@ -66,7 +67,7 @@ class LayerEntry(Entry):
             mixed: Tensor = self.mix(layers, mask)
             return mixed[0]
         if self._is_normed:
-            layers = functional.layer_norm(layers, layers.shape[-1:], eps=1e-12)
+            layers = norm_tokens(layers)
         return self._reduce(States(layers, mask))[0]
 
 

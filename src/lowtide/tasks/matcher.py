@@ -62,8 +62,7 @@ class Matcher(Task[LabelledPair, Answer]):
         *,
         device: str = "auto",
     ) -> None:
-        self.options = options or MatcherOptions()
-        super().__init__(embeddings, self.options, device=device)
+        super().__init__(embeddings, options or MatcherOptions(), device=device)
         self.lowest, self.highest = 0.0, 1.0
         """The scores of the training pairs lie between these; a cosine of 0 is the one, of 1 the other."""
         self.threshold = self._first_threshold

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lowtide.errors import InputError, ShapeError
-from lowtide.tasks.spans import NO_TYPE, spans_of
+from lowtide.tasks.spans import NO_TYPE, Span, spans_of
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,16 @@ def span_rates(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
     found: Counter[str] = Counter()
     wanted: Counter[str] = Counter()
     for here, there in zip(*_same_shape(gold, predicted), strict=True):
-        of_gold, of_predicted = spans_of(here), spans_of(there)
+        of_gold, of_predicted = _named(here), _named(there)
         wanted.update(span.type for span in of_gold)
         found.update(span.type for span in of_predicted)
         correct.update(span.type for span in set(of_gold) & set(of_predicted))
-    return {type_ or NO_TYPE: Rates(correct[type_], found[type_], wanted[type_]) for type_ in sorted(found | wanted)}
+    return {type_: Rates(correct[type_], found[type_], wanted[type_]) for type_ in sorted(found | wanted)}
+
+
+def _named(tags: Sequence[str]) -> list[Span]:
+    """The spans of a sentence; what has no type is called as seqeval calls it."""
+    return [span._replace(type=span.type or NO_TYPE) for span in spans_of(tags)]
 
 
 def micro(rates: dict[str, Rates]) -> Rates:

@@ -132,7 +132,7 @@ def _write(task: Task[Any, Any], network: Network, folder: Path, name: str) -> N
         kind=task.kind,
         embeddings=records,
         labels=tuple(task.labels),
-        head=to_json(task.head_options),
+        head=to_json(task.options),
         fit=to_json(task.fit_options),
         settings=task.settings(),
         num_train=task.num_train,

@@ -76,7 +76,7 @@ def record_of(
     return {
         "kind": task.kind,
         "embeddings": {str(number): numbers_of(embedding) for number, embedding in enumerate(task.embeddings)},
-        "head": to_json(task.head_options),
+        "head": to_json(task.options),
         "fit": {name: value for name, value in to_json(options).items() if name != "seed"},
         "seeds": list(seeds),
         "examples": {name: None if found is None else _digest(found) for name, found in examples.items()},

@@ -84,8 +84,7 @@ class Tagger(Task[TaggedSentence, Tags]):
         *,
         device: str = "auto",
     ) -> None:
-        self.options = options or TaggerOptions()
-        super().__init__(embeddings, self.options, device=device)
+        super().__init__(embeddings, options or TaggerOptions(), device=device)
         self.scheme: Scheme | None = None
         """In which the training file writes spans; None if its tags are no spans."""
 

@@ -62,7 +62,8 @@ class Task(ABC, Generic[Example, Answer]):
         if not isinstance(options, self.options_class):
             raise ConfigError(f"options are {type(options).__name__}, expected {self.options_class.__name__}")
         self.embeddings = as_embeddings(embeddings)
-        self.head_options = options
+        self.options = options
+        """Of the head."""
         self.device = pick_device(device)
         self.labels: list[str] = []
         """That the head can answer, in the order of its scores."""
@@ -305,7 +306,7 @@ class Task(ABC, Generic[Example, Answer]):
         ]
         if is_tuned and not any(encoders) and not any(isinstance(e, TypeEmbedding) for e in self.embeddings):
             raise InputError("no embedding of this task can be trained further: leave fine_tuning out")
-        head = self._make_head(TokenNetwork(self.embeddings, self.head_options, is_tuned=is_tuned))
+        head = self._make_head(TokenNetwork(self.embeddings, self.options, is_tuned=is_tuned))
         self._network = Network(head, encoders).to(self.device).eval()
 
     def inputs(
@@ -314,7 +315,7 @@ class Task(ABC, Generic[Example, Answer]):
         """Sentences, ready to be read by the network; see `make_sources`."""
         encoders = [self.network.encoder(number) for number in range(len(self.embeddings))]
         sources = make_sources(self.embeddings, sentences, encoders, store=store, files=files)
-        return Inputs(sentences, sources, spelling=spelling_of(self.head_options), device=self.device)
+        return Inputs(sentences, sources, spelling=spelling_of(self.options), device=self.device)
 
     # -- answering -------------------------------------------------------------------------------
 
@@ -386,7 +387,7 @@ class Task(ABC, Generic[Example, Answer]):
 
     def _warn_of_idle_options(self) -> None:
         """Say that something was asked for which does nothing here."""
-        if self.head_options.layers != LayerOptions() and all(isinstance(e, TypeEmbedding) for e in self.embeddings):
+        if self.options.layers != LayerOptions() and all(isinstance(e, TypeEmbedding) for e in self.embeddings):
             warnings.warn(
                 "embeddings of types have no layers: what was said of layers (choice, layer_norm, penalty, at_output) "
                 "does nothing",
