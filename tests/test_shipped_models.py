@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import lowtide
-from lowtide.embeddings.loading import shipped_model
+from lowtide.errors import ModelError
 from lowtide.evaluation.comparison import compare
+from lowtide.weights.catalogue import shipped_model
 
 BANKS = [
     "We sat on the [bank] of the river and watched the boats go by.",
@@ -62,3 +65,22 @@ def test_goods_given_back_are_told_from_an_army_that_falls_back() -> None:
     found = compare(lowtide.load("zh", device="cpu"), sentences, calibrated=True).surroundings
     assert found is not None
     assert min(found[0, 1], found[2, 3]) > found[:2, 2:].max()
+
+
+def test_it_stays_as_it_is(en: lowtide.Elmo, tmp_path: Path) -> None:
+    folder = shipped_model("en")
+    assert folder is not None
+    before = (folder / "calibration.safetensors").read_bytes()
+    with pytest.raises(ModelError, match=r"en ships with lowtide, .* first `lowtide convert en FOLDER`"):
+        en.calibrate(["a word"] * 200)
+    assert (folder / "calibration.safetensors").read_bytes() == before
+
+
+def test_a_text_in_another_language_is_warned_of(en: lowtide.Elmo, tmp_path: Path) -> None:
+    text = tmp_path / "de.txt"
+    text.write_text("Die Patientin klagte über heftige Schmerzen im rechten Unterbauch.\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"\d\d% of the tokens are no words of this model.*pretrain TEXT --from"):
+        en.embed_to(text, tmp_path / "de.npz")
+    english = tmp_path / "en.txt"
+    english.write_text("The patient felt a sharp pain in the side.\n", encoding="utf-8")
+    en.embed_to(english, tmp_path / "en.npz")  # and nothing is said, or the test would fail

@@ -291,7 +291,7 @@ evaluate.command("task", epilog="lowtide evaluate task names test.conll")(answer
 
 @app.command(epilog="lowtide diff old.h5 new.h5")
 def diff(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="A vector file: .h5 or .npz.")],
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A vector file, of any format.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one, of the same text.")],
     tolerance: Annotated[float, typer.Option(min=0, help="How far two equal numbers may lie apart.")] = 1e-5,
     rows: Annotated[list[int] | None, typer.Option(min=1, help="Sentences of a batch in the old tool.")] = None,

@@ -204,13 +204,13 @@ def expand(
 ) -> None:
     """Give a model that looks words up the words of a word2vec model that it does not know."""
     from lowtide.embeddings import expanding
-    from lowtide.embeddings.loading import read
-    from lowtide.embeddings.word2vec import Word2Vec
+    from lowtide.embeddings.loading import open_word2vec, read
     from lowtide.text.vocabulary import Vocabulary
     from lowtide.weights import conversion
 
     wanted = None if types is None else Vocabulary.load(types).types
-    expanded = expanding.expand(read(model), Word2Vec.open(words), types=wanted, max_words=max_words)
+    conversion.check_target(target)
+    expanded = expanding.expand(read(model), open_word2vec(words), types=wanted, max_words=max_words)
     conversion.convert(expanded.model, target, store=store)
     told = say("{target}: {count:,} words, from {source}", target=target, count=expanded.model.num_words, source=model)
     tell(told)

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import io
 import json
+import logging
 import os
 import pickle
 import re
@@ -26,6 +27,7 @@ from torch import Tensor
 import many_langs
 import tiny
 from lowtide.embeddings import Elmo, load
+from lowtide.embeddings.unread import Unread
 from lowtide.errors import LowtideError, ModelError
 from lowtide.model import BiLM, BiLMConfig, CharCNNConfig, JointLSTM, LSTMConfig, SymbolConfig
 from lowtide.weights import allennlp, native
@@ -165,12 +167,19 @@ def test_a_token_that_is_cut_to_a_mark_is_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["words and characters", "words", "characters"])
-def test_a_word_of_more_than_48_characters_is_the_one_it_is_cut_to(name: str, tmp_path: Path) -> None:
+def test_a_word_of_more_than_48_characters_is_the_one_it_is_cut_to(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     many_langs.write(tmp_path, RECIPES[name])
     elmo, long = opened(tmp_path), many_langs.LONG
     whole, cut, shorter = (elmo.embed_layers([[word]])[0] for word in (long, long[:48], long[:47]))
     assert np.array_equal(whole, cut) and not np.array_equal(cut, shorter)
-    assert elmo.stored.num_truncated([long, long[:48], "潮" * 49, "潮" * 48]) == 2
+    unread = Unread(elmo.stored)
+    unread.add([long, long[:48], "潮" * 49, "潮" * 48])
+    with caplog.at_level(logging.INFO, logger="lowtide"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of words that are not known
+        unread.tell()
+    assert "cut         2 tokens are longer than 48 characters" in caplog.text
 
 
 def test_of_a_symbol_that_stands_twice_the_last_place_is_found(tmp_path: Path) -> None:

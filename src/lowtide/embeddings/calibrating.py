@@ -13,6 +13,7 @@ from lowtide.embeddings.sampling import sample_documents
 from lowtide.errors import ModelError
 from lowtide.progress import Progress, progress
 from lowtide.text.batches import Document
+from lowtide.weights.catalogue import shipped_model
 from lowtide.weights.native import CALIBRATION, NAME
 from lowtide.weights.stored import StoredModel
 
@@ -35,6 +36,11 @@ def calibrate(
         raise ModelError(
             f"{stored.path} ({stored.format}) has no place for a calibration: "
             f"first `lowtide convert {stored.path} FOLDER`"
+        )
+    if shipped_model(stored.path.name) == stored.path:
+        raise ModelError(
+            f"{stored.path.name} ships with lowtide, calibrated, and stays as it is: first `lowtide convert "
+            f"{stored.path.name} FOLDER`, and calibrate that"
         )
     cutter = Cutter(elmo.cutting(is_tokenized=is_tokenized), has_spans=False)
     sentences = number(texts, cutter, keys=keys, encoding=encoding).sentences()

@@ -332,7 +332,7 @@ class Elmo(CutsText):
 
         Raises:
             InputError: if a file cannot be read, or there are fewer than 100 tokens.
-            ModelError: if the model lies in no folder of ours.
+            ModelError: if the model lies in no folder of ours, or is one that ships.
             WriteError: if the folder cannot be written.
         """
         self._calibration = calibrate(

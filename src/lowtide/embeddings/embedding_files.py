@@ -128,7 +128,7 @@ class VectorFile:
         engine: what embeds.
         recipe: what is made of the layers.
         manifest: gives all else that decides what will be in the file, as JSON has it.
-        num_truncated: tokens of a sentence that the network does not see whole.
+        look: is called with every sentence that is read.
     """
 
     def __init__(
@@ -137,12 +137,10 @@ class VectorFile:
         engine: Engine,
         recipe: Recipe,
         manifest: Callable[[], dict[str, Any]],
-        num_truncated: Callable[[Sentence], int],
+        look: Callable[[Sentence], None],
     ) -> None:
         self._out, self._engine, self._recipe = out, engine, recipe
-        self._manifest, self._num_truncated = manifest, num_truncated
-        self.num_truncated = 0
-        """In all sentences read so far."""
+        self._manifest, self._look = manifest, look
 
     def write(self, numbered: Numbered, *, resume: bool, shard: Shard | None) -> Written:
         """Write it, or a share of it.
@@ -181,7 +179,7 @@ class VectorFile:
             if check_key is not None:
                 with _placed(sentence):
                     check_key(sentence.key)
-            self.num_truncated += self._num_truncated(sentence.tokens)
+            self._look(sentence.tokens)
             yield sentence
 
     def _embedded(self, window: Window, bar: Progress) -> Iterator[EmbeddedSentence]:

@@ -33,6 +33,8 @@ FEWEST_COMMON = 1000
 """Words that both must know: a map of some hundred columns is not fitted to less."""
 _RIDGE = 1.0
 """Of the squared length of the map; it decides what the common words leave open, and little else."""
+_LEAST_EXPLAINED = 0.25
+"""Below this a map is warned of."""
 _TRIED = 10
 """Every so manieth common word is left out when the map is judged."""
 
@@ -96,6 +98,12 @@ def expand(
         f"{len(common):,}",
         100 * explained,
     )
+    if explained < _LEAST_EXPLAINED:
+        log.warning(
+            "the map explains %.0f %%, where half and more is usual, so the new words will mean little: are both "
+            "models of one language, and of like text?",
+            100 * explained,
+        )
     bilm = copy.deepcopy(stored.bilm)
     rows = nn.Parameter(torch.cat([table.detach().cpu(), torch.from_numpy(found.astype(np.float32))]))
     assert isinstance(bilm.token_network, SymbolEmbedding) and config.bilm.symbols is not None

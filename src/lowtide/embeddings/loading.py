@@ -16,7 +16,7 @@ from lowtide.errors import InputError, MissingPathError, ModelError, nearest
 from lowtide.model.products import Dtype
 from lowtide.text.tokenize import TokenizerConfig, make_tokenizer
 from lowtide.weights import native
-from lowtide.weights.catalogue import Published, published
+from lowtide.weights.catalogue import Published, published, shipped_model
 from lowtide.weights.fetching import fetch
 from lowtide.weights.native import CONFIG, MODEL, read_config
 from lowtide.weights.reading import open_source, recognise
@@ -31,12 +31,6 @@ KINDS: dict[str, Callable[[Path], StoredModel | TypeEmbedding]] = {
 _TASKS = ("tagger", "classifier", "matcher")
 _TASK_BEGUN, _SEED_RESULTS = "work/begun.json", "results.json"
 """By these a folder tells that it holds a task, which `lowtide.tasks` knows, and this package does not."""
-
-
-def shipped_model(name: str) -> Path | None:
-    """The folder of a model that comes with this package; None if there is none of that name."""
-    folder = Path(__file__).parent.parent / "models" / name
-    return folder if name.isidentifier() and (folder / CONFIG).is_file() else None
 
 
 @overload
@@ -114,6 +108,21 @@ def load(
 def load_any(model: str | Path, *, device: str = "auto") -> Elmo | TypeEmbedding:
     """Open a model of any rung; see `load`."""
     return load(model, device=device)
+
+
+def open_word2vec(model: str | Path) -> Word2Vec:
+    """Open a word2vec model.
+
+    Raises:
+        InputError: if it is another one.
+    """
+    found = load_any(model, device="cpu")
+    if not isinstance(found, Word2Vec):
+        raise InputError(
+            f"{model} is no word2vec model: expected what `Word2Vec.train(...).save(FOLDER)` writes in Python, or "
+            "`Word2Vec.from_keyed_vectors(...)` of vectors of gensim"
+        )
+    return found
 
 
 def read(

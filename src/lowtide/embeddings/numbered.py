@@ -14,11 +14,14 @@ from lowtide.embeddings.outputs.keys import KeySequence
 from lowtide.errors import InputError
 from lowtide.text.corpus import Corpus, RawSentence
 from lowtide.text.lines import OPENERS, STANDARD_INPUT
+from lowtide.text.opening import warn_of_spaces, warn_of_tables
 from lowtide.text.tokenize import Sentence, Tokenizer, make_tokenizer
 
 Keys = Literal["line", "id"]
 Spans = list[tuple[int, int]]
 
+_CUT_SAMPLE = 50
+"""Lines that are looked at for spaces between words."""
 _COUNTING_SECONDS = 1.0
 """To find out how long compressed texts are; then what was seen of them has to do."""
 
@@ -72,14 +75,14 @@ class Cutter:
     """
 
     def __init__(self, tokenizer: Tokenizer, *, has_spans: bool) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._has_spans = has_spans
 
     def cut(self, text: str) -> tuple[Sentence, Spans | None]:
         """The tokens of a text, and where they stand in it."""
         if not self._has_spans:
-            return self._tokenizer.split(text), None
-        tokens = self._tokenizer.tokenize(text)
+            return self.tokenizer.split(text), None
+        tokens = self.tokenizer.tokenize(text)
         return [token.text for token in tokens], [(token.start, token.end) for token in tokens]
 
     def of_residues(self) -> Cutter:
@@ -90,7 +93,7 @@ class Cutter:
         """A text is cut, and a list of tokens is taken as it is."""
         if isinstance(sentence, str):
             return self.cut(sentence)
-        tokens = as_sentence(sentence, self._tokenizer)
+        tokens = as_sentence(sentence, self.tokenizer)
         return tokens, [] if self._has_spans and not tokens else None
 
 
@@ -103,13 +106,18 @@ class NumberedLines:
 
     def __init__(self, inputs: Sequence[str | Path], cutter: Cutter, *, keys: Keys, encoding: str) -> None:
         self._corpus = Corpus(inputs, encoding=encoding)
+        if keys == "line":
+            warn_of_tables(self._corpus)
         self._cutter, self._residues = cutter, cutter.of_residues()
         self._keys = keys
 
     def sentences(self) -> Iterator[NumberedSentence]:
         """See `Numbered`."""
         known = KeySequence()
-        for number, raw in enumerate(self._corpus.numbered()):
+        raws = self._corpus.numbered()
+        first = list(itertools.islice(raws, _CUT_SAMPLE))
+        warn_of_spaces(self._cutter.tokenizer, [raw.text for raw in first])
+        for number, raw in enumerate(itertools.chain(first, raws)):
             key, text = (str(number), raw.text) if self._keys == "line" else _identified(raw)
             if self._keys == "id":
                 _note(known, key, f"{raw.file}:{raw.line}")

@@ -16,6 +16,7 @@ from lowtide.embeddings.numbered import Cutter, NumberedLines, number
 from lowtide.embeddings.outputs import check_output
 from lowtide.embeddings.parts import Shard
 from lowtide.embeddings.surroundings import JoinSurroundings
+from lowtide.embeddings.unread import Unread
 from lowtide.embeddings.warm_state import WarmState, embed_warm
 from lowtide.errors import InputError
 
@@ -73,7 +74,8 @@ def write_vectors(elmo: Elmo, texts: str | Path | Iterable[Any], out: Path, opti
         model = {"model": elmo.checksum, "tokenizer": to_json(tokenizer.config), "device": elmo.device.type}
         return {**model, **chosen, **engine.settings}
 
-    file = VectorFile(out, engine, recipe, manifest, elmo.stored.num_truncated)
+    unread = Unread(elmo.stored)
+    file = VectorFile(out, engine, recipe, manifest, unread.add)
     if options.stateful is None:
         written = file.write(numbered, resume=options.resume, shard=share)
     else:
@@ -82,5 +84,5 @@ def write_vectors(elmo: Elmo, texts: str | Path | Iterable[Any], out: Path, opti
         vectors = embed_warm(elmo.encoder(), alone, options.stateful, recipe.reduction, WarmState())
         written = file.write_stream(shown, vectors)
     numbered.log_repairs()
-    elmo.stored.log_truncated(file.num_truncated)
+    unread.tell()
     return written.num_sentences if written.is_whole else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from lowtide.amounts import format_seconds
 from lowtide.embeddings.language_model import Guess
 from lowtide.embeddings.layers import SURROUNDINGS
-from lowtide.embeddings.loading import load, shipped_model
+from lowtide.embeddings.loading import load
 from lowtide.errors import InputError
 from lowtide.evaluation import demo_text
 from lowtide.evaluation.comparison import Comparison, compare, layer_name
@@ -18,6 +18,7 @@ from lowtide.files import explained, remove, write_json, write_text
 from lowtide.messages import UI, say
 from lowtide.training import pretrain
 from lowtide.training.budget import Budget
+from lowtide.weights.catalogue import shipped_model
 
 _OURS = ".lowtide-demo"
 

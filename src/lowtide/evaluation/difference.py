@@ -146,7 +146,8 @@ class Difference:
     def _verdict(self) -> str:
         if self.is_same:
             return say("the same, within {tolerance:.1e}", tolerance=self.tolerance)
-        is_explained = self.reasons or not (self.num_over or self.num_other_shapes)
+        is_other_text = self.num_old != self.num_new
+        is_explained = self.reasons or is_other_text or not (self.num_over or self.num_other_shapes)
         return say("not the same" if is_explained else "not the same, for no reason that is known here")
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lowtide.embeddings.elmo import Elmo
 from lowtide.embeddings.language_model import Perplexity, unigram_perplexity
+from lowtide.embeddings.unread import Unread
 from lowtide.errors import InputError
 from lowtide.messages import say, translated
 from lowtide.text.corpus import Corpus, Lines, as_documents
+from lowtide.text.opening import warn_of_tables
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,14 @@ def measure_perplexity(
         InputError: if there is no token.
     """
     corpus = Corpus(texts, encoding=encoding, lines=lines)
+    warn_of_tables(corpus)
     split = elmo.cutting(is_tokenized=is_tokenized).split
     documents = list(as_documents(corpus.sentences(), split, is_carried=elmo.stored.config.documents))
     corpus.log_repairs()
-    stored = elmo.stored
-    stored.log_truncated(sum(stored.num_truncated(sentence) for document in documents for sentence in document))
+    unread = Unread(elmo.stored)
+    for sentence in itertools.chain.from_iterable(documents):
+        unread.add(sentence)
+    unread.tell()
     if not documents:
         raise InputError(f"{corpus.name} holds no token: is it empty, or blank?")
     vocabulary = elmo.stored.vocabulary

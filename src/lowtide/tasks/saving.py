@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from lowtide.config import to_json
 from lowtide.embeddings.base import Embedder
 from lowtide.embeddings.elmo import Elmo
-from lowtide.embeddings.loading import shipped_model
 from lowtide.embeddings.type_vectors import TypeEmbedding
 from lowtide.errors import InputError, MissingPathError, ModelError
 from lowtide.files import explained, make_folder, read_json, remove, write_json, write_text, written_whole
@@ -32,6 +31,7 @@ from lowtide.pictures import line_chart
 from lowtide.tasks.card import write_card
 from lowtide.tasks.options import KINDS, Kind
 from lowtide.tasks.state_store import dtype_of
+from lowtide.weights.catalogue import name_of
 from lowtide.weights.native import CARD, CONFIG, save_tensors
 
 if TYPE_CHECKING:
@@ -153,5 +153,5 @@ def _record(embedding: Embedder, number: int, folder: Path) -> EmbeddingRecord:
             place = str(path.resolve())
     elif isinstance(embedding, Elmo):
         path = embedding.stored.path
-        place = path.name if shipped_model(path.name) == path else str(path.resolve())
+        place = name_of(path) if name_of(path) == path.name else str(path.resolve())
     return EmbeddingRecord(embedding.checksum, place, embedding.num_layers, embedding.width, dtype_of(embedding))

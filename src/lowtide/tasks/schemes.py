@@ -134,7 +134,7 @@ def _refuse_stray(sentences: Sequence[TaggedSentence]) -> None:
         place, tag = stray[0]
         raise InputError(
             f"{place}: {tag!r} is no tag of a span, as most others are: correct it, or say that the tags write no "
-            "spans (none)"
+            "spans (--scheme none)"
         )
 
 
@@ -166,7 +166,7 @@ def _what_breaks(sentence: TaggedSentence, scheme: Scheme) -> str:
     after = "the end of a sentence" if number > last else repr(sentence.tags[number])
     return (
         f"{where}: {after} cannot stand behind {before} in {scheme}: correct it, or read it as seqeval does "
-        "(lenient); a tagger can also be taught another scheme, or that the tags write no spans (none)"
+        "(--lenient); a tagger can also be taught another scheme, or that the tags write no spans (--scheme none)"
     )
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from lowtide.embeddings.elmo import Elmo
+from lowtide.embeddings.unread import Unread
 from lowtide.errors import InputError
 from lowtide.model import LayerMix
 from lowtide.tasks.fine_tuning import open_layers, open_tables, table_groups, tuned_groups
@@ -50,6 +52,12 @@ class TaskProblem(Problem):
         for number, sentence in enumerate(sentences):
             if not sentence:
                 raise InputError(f"{examples[number // each].place}: the sentence holds no token")
+        for embedding in task.embeddings:
+            if isinstance(embedding, Elmo):
+                unread = Unread(embedding.stored)
+                for sentence in sentences:
+                    unread.add(sentence)
+                unread.tell()
         self._lengths = task.lengths(sentences)
         self._inputs = task.inputs(sentences, store=store, files=files)
         self._targets = task._targets(examples)

@@ -80,6 +80,11 @@ def finish(trainer: Trainer, text: TrainingText, out: Path) -> None:
             unigram,
             f"{perplexity.num_targets:,}",
         )
+        if unigram is not None and perplexity.mean >= unigram:
+            log.warning(
+                "the model predicts no better than one that counts words: give it more text, or let it read this one "
+                "more often (--epochs, --time)"
+            )
     if position.num_cut:
         longer = (
             "a document longer than a block"

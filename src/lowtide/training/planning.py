@@ -11,6 +11,7 @@ from typing import get_args
 import torch
 
 from lowtide.embeddings.device import pick_device
+from lowtide.embeddings.loading import open_word2vec
 from lowtide.errors import DivergenceError, InputError, TrainingError, require
 from lowtide.files import folder_size
 from lowtide.model import Dropouts
@@ -21,7 +22,7 @@ from lowtide.training.budget import Budget
 from lowtide.training.continuing import StartConfig
 from lowtide.training.forecast import PROBE_SECONDS, Forecast, Probe, make_forecast, probe
 from lowtide.training.ranks import ALONE, Ranks
-from lowtide.training.reading import TextOptions, open_vectors
+from lowtide.training.reading import TextOptions
 from lowtide.training.regularisation import dropouts_for
 from lowtide.training.settings import (
     Objective,
@@ -119,7 +120,7 @@ def refuse_other_width(text_options: TextOptions, options: TrainOptions) -> None
     """
     if text_options.vectors is None:
         return
-    width = open_vectors(text_options.vectors).width
+    width = open_word2vec(text_options.vectors).width
     names = presets.PRESETS if options.preset == "auto" else [options.preset]
     widths = {
         presets.bilm_config(presets.preset_named(name), options.trunk or "elmo", num_symbols=1).lstm.width: name

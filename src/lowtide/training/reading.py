@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from lowtide.config import departures, to_json
-from lowtide.embeddings.loading import load_any
+from lowtide.embeddings.loading import open_word2vec
 from lowtide.embeddings.word2vec import Word2Vec
 from lowtide.errors import InputError
 from lowtide.files import write_json
@@ -23,10 +23,11 @@ from lowtide.text.corpus import Corpus, RawSentence, as_documents
 from lowtide.text.opening import CutOptions, open_texts
 from lowtide.text.shards import prepare
 from lowtide.text.tokenize import Tokenizer
-from lowtide.text.vocabulary import Vocabulary
+from lowtide.text.vocabulary import SPECIALS, UNKNOWN, Vocabulary
 from lowtide.training.continuing import open_start, words_beyond, write_start
 from lowtide.training.presets import MAX_SYMBOLS, MAX_VOCABULARY, default_min_count
 from lowtide.training.training_text import HELD_OUT, NOTES, START, VECTORS, Notes, TrainingText, open_text
+from lowtide.weights.catalogue import name_of
 from lowtide.weights.native import MORE_WORDS, NAME, VOCABULARY, write_list
 from lowtide.weights.stored import StoredModel
 
@@ -106,7 +107,7 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
         _refuse_unread(texts, corpus)
     # what is small first, so that a mistake there is found before the large text is read
     valid = None if options.valid is None else _cut(options.valid, options, tokenizer)
-    vectors = None if options.vectors is None else open_vectors(options.vectors)
+    vectors = None if options.vectors is None else open_word2vec(options.vectors)
     share = HELD_OUT_SHARE if valid is None else 0.0
     sentences = _watched(_partly_lower_case(opened.sentences, options.lowercase))
     counts, occurrences = prepare(
@@ -132,7 +133,8 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
         more_words = words_beyond(start, vocabulary)
         if more_words:
             write_list(folder / MORE_WORDS, more_words)
-            log.info("kept        %s words that %s knows and the text has not", f"{len(more_words):,}", start.path)
+            known = name_of(start.path)
+            log.info("kept        %s words that %s knows and the text has not", f"{len(more_words):,}", known)
         taken_over = write_start(start, vocabulary, folder / START, more_words)
         is_looked_up = taken_over.bilm.symbols is not None
     has_words = options.inputs == "words"
@@ -156,6 +158,13 @@ def read_text(texts: Sequence[str | Path], options: TextOptions, folder: Path) -
         counts.tokenizer.name,
         counts.tokenizer.language,
     )
+    if is_looked_up and options.inputs == "auto" and start is None and counts.tokenizer.name == "words":
+        log.info(
+            "inputs      looked up: few words, %s, each with a vector of its own; any other is %s (--inputs characters "
+            "spells it)",
+            f"{len(vocabulary) - len(SPECIALS):,}",
+            UNKNOWN,
+        )
     corpus.log_repairs()
     return open_text(folder)
 
@@ -190,18 +199,6 @@ def _refuse_unread(texts: Sequence[str | Path], corpus: Corpus) -> None:
     for number, text in enumerate(texts):
         if number not in read:
             raise InputError(f"{text} stands in the texts before it, so that its weight does nothing: name it once")
-
-
-def open_vectors(model: Path) -> Word2Vec:
-    """The model whose vectors a training is to begin with.
-
-    Raises:
-        InputError: if it is none of word2vec.
-    """
-    found = load_any(model)
-    if not isinstance(found, Word2Vec):
-        raise InputError(f"{model} is no word2vec model: expected what `Word2Vec.save` has written")
-    return found
 
 
 def _write_vectors(found: Word2Vec, vocabulary: Vocabulary, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""The published models: which there are, and where their files were put.
+"""The published models, which there are, and where their files were put; and those that ship with this package.
 
 The table is ``catalogue.json``; every record names the source of what it says, and what nobody has said is null.
 Reading it fetches nothing; `lowtide.weights.fetching` does.
@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from lowtide.config import from_json
 from lowtide.errors import ConfigError, InputError, nearest
 from lowtide.text.tokenize import TokenizerName
+from lowtide.weights.native import CONFIG
 
 _PLAIN_NAME = re.compile(r"""[^\s./\\:*?"<>|\x00-\x1f\x7f][^/\\:*?"<>|\x00-\x1f\x7f]{0,199}""")
 """Names of files that mean the same on every system and lead nowhere else; hidden ones are ours."""
@@ -119,6 +120,17 @@ def published_model(name: str) -> Published:
             f"no model is published as {name!r}.{nearest(name.lower(), published())} lowtide.models() lists them"
         )
     return record
+
+
+def shipped_model(name: str) -> Path | None:
+    """The folder of a model that comes with this package; None if there is none of that name."""
+    folder = Path(__file__).parent.parent / "models" / name
+    return folder if name.isidentifier() and (folder / CONFIG).is_file() else None
+
+
+def name_of(path: Path) -> str:
+    """What a user calls a model: the name of one that ships, else where it lies."""
+    return path.name if shipped_model(path.name) == path else str(path)
 
 
 def is_plain(name: str) -> bool:

@@ -63,8 +63,17 @@ def convert(model: StoredModel, target: Path, *, to: str = "lowtide", store: Sto
     """
     if to not in WRITERS:
         raise InputError(f"unknown format {to!r}.{nearest(to, WRITERS)} Known: {', '.join(WRITERS)}")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} is there already and not empty: choose another folder, or remove it")
+    check_target(target)
     with written_whole(target) as beside, explained(target):
         beside.mkdir()
         WRITERS[to](beside, model, store)
+
+
+def check_target(target: Path) -> None:
+    """Refuse to write where something lies.
+
+    Raises:
+        InputError: if the folder holds something, or is none.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} is there already and not empty: choose another folder, or remove it")

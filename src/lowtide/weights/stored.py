@@ -19,7 +19,7 @@ from lowtide.config import to_json
 from lowtide.errors import ModelError
 from lowtide.model import AdaptiveSoftmax, BiLM, BiLMConfig, CharCNNConfig, JointLSTM, Softmax, Trunk
 from lowtide.text.characters import ByteSpelling, LetterSpelling, Spelling, SymbolSpelling
-from lowtide.text.tokenize import Sentence, TokenizerConfig
+from lowtide.text.tokenize import TokenizerConfig
 from lowtide.text.vocabulary import Vocabulary
 
 log = logging.getLogger("lowtide")
@@ -147,21 +147,6 @@ class StoredModel:
                 "holds it as softmax.safetensors, a published hdf5 file never does, the training checkpoint does"
             )
         return self.read_softmax().eval()
-
-    def num_truncated(self, sentence: Sentence) -> int:
-        """How many tokens are longer than their row of characters."""
-        return sum(map(self.spelling.is_truncated, sentence))
-
-    def log_truncated(self, count: int) -> None:
-        """Say how many tokens of a text were longer than their row of characters."""
-        char_cnn = self.config.bilm.char_cnn
-        if count and char_cnn is not None:
-            told = (
-                "cut         %s tokens are longer than %d bytes; the rest of them is not read"
-                if self.letters is None
-                else "cut         %s tokens are longer than %d characters; the rest of them is not read"
-            )
-            log.info(told, f"{count:,}", char_cnn.max_characters - 2)
 
 
 def spelling_for(
