@@ -24,26 +24,26 @@ class Unread:
 
     def __init__(self, model: StoredModel) -> None:
         self._model, self._spelling = model, model.spelling
-        self._num_tokens, self._num_truncated, self._num_unknown = 0, 0, 0
+        self.num_tokens, self.num_truncated, self.num_unknown = 0, 0, 0
 
     def add(self, sentence: Sentence) -> None:
         """Look at its tokens."""
-        self._num_tokens += len(sentence)
-        self._num_truncated += sum(map(self._spelling.is_truncated, sentence))
+        self.num_tokens += len(sentence)
+        self.num_truncated += sum(map(self._spelling.is_truncated, sentence))
         if isinstance(self._spelling, SymbolSpelling):
-            self._num_unknown += sum(not self._spelling.knows(token) for token in sentence)
+            self.num_unknown += sum(not self._spelling.knows(token) for token in sentence)
 
     def tell(self) -> None:
         """Say how many tokens were longer than their row of characters; warn if many have no vector of their own."""
         char_cnn, letters = self._model.config.bilm.char_cnn, self._model.letters
-        if self._num_truncated and char_cnn is not None:
+        if self.num_truncated and char_cnn is not None:
             told = (
                 "cut         %s tokens are longer than %d bytes; the rest of them is not read"
                 if letters is None
                 else "cut         %s tokens are longer than %d characters; the rest of them is not read"
             )
-            log.info(told, f"{self._num_truncated:,}", char_cnn.max_characters - 2)
-        share = self._num_unknown / max(1, self._num_tokens)
+            log.info(told, f"{self.num_truncated:,}", char_cnn.max_characters - 2)
+        share = self.num_unknown / max(1, self.num_tokens)
         if share >= _MANY:
             warnings.warn(
                 f"{share:.0%} of the tokens are no words of this model, and all of these enter it as one: is the text "
