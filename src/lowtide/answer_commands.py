@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lowtide.arguments import AsJson, Device, Encoding, Ui
+from lowtide.arguments import AsJson, Device, Encoding, Tokenized, Ui
 from lowtide.console import print_json, tell
 from lowtide.errors import InputError
 from lowtide.messages import say
@@ -55,6 +55,7 @@ def predict(
     columns: Columns = None,
     quoted: Quoted = None,
     encoding: Encoding = "utf-8",
+    tokenized: Tokenized = False,
     device: Device = "auto",
     ui: Ui = "en",
 ) -> None:
@@ -72,6 +73,7 @@ def predict(
         kind=kind,
         with_probabilities=probabilities,
         n_best=n_best,
+        is_tokenized=tokenized,
     )
     tell(say("{out}: {count:,} answers", out=out, count=count))
 

@@ -43,6 +43,20 @@ def test_tags_are_written_as_columns(tagger: Tagger, tmp_path: Path) -> None:
     assert [line.split("\t")[0] for line in lines] == ["The", "tide", ",", "out", ".", "", "", "bank", ""]
 
 
+def test_a_text_that_is_cut_already_is_answered_as_it_is_cut(elmo: Elmo, tagger: Tagger, tmp_path: Path) -> None:
+    source = write(tmp_path / "t.txt", "The tide, out.\n\nbank\n")
+    predict_file(tagger, source, tmp_path / "out.jsonl", is_tokenized=True)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["tokens"] for line in lines] == [["The", "tide,", "out."], [], ["bank"]]
+    options = MatcherOptions(reader="none", objective="cosine")
+    pairs, scores = [("the tide", "out"), ("bank", "river")], [0.0, 1.0]
+    matcher = Matcher(elmo, options, device="cpu").fit(pairs, scores, options=ONCE)
+    predict_file(matcher, write(tmp_path / "p.txt", "the tide.\tout,\n"), tmp_path / "p.jsonl", is_tokenized=True)
+    answered = json.loads((tmp_path / "p.jsonl").read_text(encoding="utf-8"))
+    assert (answered["first"], answered["second"]) == (["the", "tide."], ["out,"])
+    assert answered["score"] == pytest.approx(matcher.predict([(["the", "tide."], ["out,"])])[0])
+
+
 def test_a_long_text_is_answered_in_pieces_as_it_is_at_once(
     tagger: Tagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

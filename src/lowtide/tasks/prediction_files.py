@@ -22,6 +22,7 @@ from lowtide.tasks.rows import RowOptions
 from lowtide.tasks.tagger import Tagger
 from lowtide.tasks.task import Probabilities
 from lowtide.text.file_kinds import FileKind, file_kind, refuse_compressed
+from lowtide.text.tokenize import Sentence
 
 _BREAKS = re.compile(r"[\t\r\n]")
 _DIGITS = 6
@@ -40,6 +41,7 @@ def predict_file(
     kind: FileKind | None = None,
     with_probabilities: bool = False,
     n_best: int | None = None,
+    is_tokenized: bool = False,
 ) -> int:
     """Write the answers to all sentences, texts or pairs of a file; they appear when they are whole.
 
@@ -56,6 +58,7 @@ def predict_file(
             as ``similarity``. ``.jsonl`` only.
         n_best: how many of the most probable taggings are written beside the best one, with their probabilities: of a
             tagger, ``.jsonl`` only.
+        is_tokenized: whether the tokens of texts stand between spaces already.
 
     Returns:
         How many were answered.
@@ -69,13 +72,14 @@ def predict_file(
     refuse_to_write_over(source, out)
     find = _finder(task, with_probabilities=with_probabilities, n_best=n_best)
     write = _writer(task, out, has_more=with_probabilities or n_best is not None)
+    questions = _questions(task, source, rows, columns, kind, is_tokenized=is_tokenized)
     count = 0
     with (
         written_alone(out) as beside,
         beside.open("w", encoding="utf-8", newline="") as file,
         progress("predicting", total=None, unit="sentences") as bar,
     ):
-        asked, given = itertools.tee(_questions(task, source, rows, columns, kind))  # what is read ahead is one chunk
+        asked, given = itertools.tee(questions)  # what is read ahead is one chunk
         for question, (answer, beside_it) in zip(asked, find(given), strict=True):
             write(file, question, answer, beside_it)
             bar.advance(1)
@@ -84,14 +88,28 @@ def predict_file(
 
 
 def _questions(
-    task: AnyTask, source: Path, rows: RowOptions | None, columns: ColumnOptions | None, kind: FileKind | None
+    task: AnyTask,
+    source: Path,
+    rows: RowOptions | None,
+    columns: ColumnOptions | None,
+    kind: FileKind | None,
+    *,
+    is_tokenized: bool,
 ) -> Iterator[Any]:
     """Texts, tokens, or pairs."""
     if isinstance(task, Matcher):
-        return read_unlabelled_pairs(source, rows, kind=kind)
+        pairs = read_unlabelled_pairs(source, rows, kind=kind)
+        return ((_parted(first), _parted(second)) for first, second in pairs) if is_tokenized else pairs
     if isinstance(task, Classifier):
-        return read_unlabelled(source, rows, columns=columns, kind=kind)
-    return map(task.cut, read_unlabelled(source, rows, columns=columns, kind=kind, wants="tokens"))
+        texts = read_unlabelled(source, rows, columns=columns, kind=kind)
+        return map(_parted, texts) if is_tokenized else texts
+    texts = read_unlabelled(source, rows, columns=columns, kind=kind, wants="tokens")
+    return map(task.cut, map(_parted, texts) if is_tokenized else texts)
+
+
+def _parted(text: str | Sentence) -> Sentence:
+    """The tokens of a text that stand between spaces; tokens stay as they are."""
+    return text.split() if isinstance(text, str) else text
 
 
 def _finder(task: AnyTask, *, with_probabilities: bool, n_best: int | None) -> _Find:
