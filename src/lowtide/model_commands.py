@@ -56,7 +56,8 @@ def pretrain(
         typer.Option(help="What token vectors are made of. [auto: characters, or the symbols of a small alphabet]"),
     ] = "auto",
     vectors: Annotated[
-        Path | None, typer.Option(help="A word2vec model that token vectors begin as, with --inputs words.")
+        Path | None,
+        typer.Option(help="A word2vec model (Word2Vec.save) that token vectors begin as, with --inputs words."),
     ] = None,
     tied: Annotated[
         bool | None, typer.Option(help="One table for input and output. [default: with --inputs words]")
@@ -193,7 +194,7 @@ def convert(
 
 def expand(
     model: Model,
-    words: Annotated[Path, typer.Argument(metavar="WORD2VEC", help="A word2vec model, best of the same text.")],
+    words: Annotated[Path, typer.Argument(metavar="WORD2VEC", help="What Word2Vec.save wrote, best of the same text.")],
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="The folder to make.")],
     types: Annotated[
         Path | None, typer.Option(help="A vocabulary.txt of the words to give. [default: those of WORD2VEC]")

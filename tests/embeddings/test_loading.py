@@ -39,7 +39,10 @@ def test_a_folder_that_is_not_there_is_named_with_what_makes_one(tmp_path: Path)
         load(tmp_path / "no-model")
 
 
-def test_a_file_is_not_said_to_be_missing(saved_bytes: tiny.Saved) -> None:
+def test_a_file_is_not_said_to_be_missing(saved_bytes: tiny.Saved, tmp_path: Path) -> None:
+    (tmp_path / "words.vec").write_text("2 3\na 1 2 3\nb 1 2 3\n", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"words\.vec looks like vectors of words: .*from_keyed_vectors"):
+        load(tmp_path / "words.vec")
     with pytest.raises(ModelError, match=r"vocabulary\.txt is a file of no known format: expected a folder"):
         load(saved_bytes.folder / VOCABULARY)
 

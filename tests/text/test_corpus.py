@@ -66,11 +66,13 @@ def test_a_file_may_have_any_name() -> None:
     assert find_files([write("corpus.en"), write("[a].txt")]) == ["corpus.en", "[a].txt"]
 
 
-def test_a_folder_gives_its_text_files_in_order_of_name() -> None:
+def test_a_folder_gives_its_text_files_in_order_of_name(caplog: pytest.LogCaptureFixture) -> None:
     names = ["b.txt", "a.txt", "c/d.text", "c/e.TXT", "f.gz", "g.bz2", "h.xz", "i.zst"]
     for name in [*names, "picture.png", "notes"]:
         write(f"folder/{name}")
-    found = [Path(file).relative_to("folder").as_posix() for file in find_files(["folder"])]
+    with caplog.at_level(logging.INFO, logger="lowtide"):
+        found = [Path(file).relative_to("folder").as_posix() for file in find_files(["folder"])]
+    assert caplog.messages == ["left out    2 files of folder, by their endings no text: .png, notes"]
     assert found == ["a.txt", "b.txt", "c/d.text", "c/e.TXT", "f.gz", "g.bz2", "h.xz", "i.zst"]
 
 

@@ -28,6 +28,8 @@ log = logging.getLogger("lowtide")
 Lines = Literal["auto", "sentence", "paragraph", "wrapped", "fasta"]
 
 _SAMPLE_LINES = 2000
+_MOST_NAMED = 5
+"""Endings of files that are left out."""
 _MAX_PARAGRAPH = 1 << 16
 """Characters of wrapped lines that are joined before the sentences in them are given out."""
 _EXPECTED = "Expected a text file, a folder, a glob, or -"
@@ -96,11 +98,15 @@ def _files_named(name: str) -> list[str]:
     if name == STANDARD_INPUT or (_is_there(name) and not Path(name).is_dir()):
         return [name]
     if Path(name).is_dir():
-        inside = sorted(Path(name).rglob("*"))
-        files = [str(f) for f in inside if f.suffix.lower() in _TEXT_SUFFIXES and f.is_file()]
+        inside = [f for f in sorted(Path(name).rglob("*")) if f.is_file()]
+        files = [str(f) for f in inside if f.suffix.lower() in _TEXT_SUFFIXES]
         if not files:
             expected = " ".join(sorted(_TEXT_SUFFIXES))
             raise MissingPathError(f"the folder {name} holds no text file (expected {expected})")
+        others = {f.suffix.lower() or f.name for f in inside} - _TEXT_SUFFIXES
+        if others:
+            told = f"{len(inside) - len(files):,}", name, ", ".join(sorted(others)[:_MOST_NAMED])
+            log.info("left out    %s files of %s, by their endings no text: %s", *told)
         return files
     files = sorted(match for match in glob.glob(name, recursive=True) if Path(match).is_file())
     if not files:

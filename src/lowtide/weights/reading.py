@@ -104,6 +104,11 @@ def _around(path: Path) -> tuple[Path, dict[str, Path]]:
         return path, _without(foreign, *_WEIGHTS, keep=[f"{checkpoint}.index"])
     if not path.exists():
         raise MissingPathError(f"{path} is not there")
+    if path.suffix.lower() in (".vec", ".bin", ".kv", ".glove"):
+        raise ModelError(
+            f"{path} looks like vectors of words: open them with gensim, and make a folder of them in Python, by "
+            "`lowtide.Word2Vec.from_keyed_vectors(vectors).save(FOLDER)`"
+        )
     raise ModelError(
         f"{path} is a file of no known format: expected a folder, a zip, an options file, a weight file or a checkpoint"
     )
