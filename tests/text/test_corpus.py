@@ -1,6 +1,7 @@
 import bz2
 import gzip
 import io
+import logging
 import lzma
 import re
 import sys
