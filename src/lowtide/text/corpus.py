@@ -98,15 +98,10 @@ def _files_named(name: str) -> list[str]:
     if name == STANDARD_INPUT or (_is_there(name) and not Path(name).is_dir()):
         return [name]
     if Path(name).is_dir():
-        inside = [f for f in sorted(Path(name).rglob("*")) if f.is_file()]
-        files = [str(f) for f in inside if f.suffix.lower() in _TEXT_SUFFIXES]
+        files = [str(f) for f in sorted(Path(name).rglob("*")) if f.suffix.lower() in _TEXT_SUFFIXES and f.is_file()]
         if not files:
             expected = " ".join(sorted(_TEXT_SUFFIXES))
             raise MissingPathError(f"the folder {name} holds no text file (expected {expected})")
-        others = {f.suffix.lower() or f.name for f in inside} - _TEXT_SUFFIXES
-        if others:
-            told = f"{len(inside) - len(files):,}", name, ", ".join(sorted(others)[:_MOST_NAMED])
-            log.info("left out    %s files of %s, by their endings no text: %s", *told)
         return files
     files = sorted(match for match in glob.glob(name, recursive=True) if Path(match).is_file())
     if not files:
@@ -139,6 +134,7 @@ class Corpus:
     ) -> None:
         inputs = as_inputs(inputs)
         self.files = find_files(inputs)
+        self._folders = [name for name in map(str, inputs) if name != STANDARD_INPUT and Path(name).is_dir()]
         self._part_of: dict[str, int] = {}
         for number, name in enumerate(map(str, inputs)):
             for file in _files_named(name):
@@ -229,6 +225,12 @@ class Corpus:
 
     def log_repairs(self) -> None:
         """Say what was left out of the files read so far, or found in them and not expected."""
+        for folder in self._folders:
+            others = [f for f in Path(folder).rglob("*") if f.suffix.lower() not in _TEXT_SUFFIXES and f.is_file()]
+            if others:
+                endings = sorted({f.suffix.lower() or f.name for f in others})[:_MOST_NAMED]
+                told = f"{len(others):,}", folder, ", ".join(endings)
+                log.info("left out    %s files of %s, by their endings no text: %s", *told)
         if self.num_left_out:
             log.info("left out    %s lines of Project Gutenberg's headers and licences", f"{self.num_left_out:,}")
         if self.num_outside:
