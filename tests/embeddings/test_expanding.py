@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,17 @@ def test_new_words_lie_where_the_map_of_the_known_ones_puts_them(known: StoredMo
     found = table[len(before) :].detach().numpy()
     expected = mapped(words.rows(words.indices(expanded.model.more_words)))
     np.testing.assert_allclose(found, expected, atol=0.05)  # the ridge draws the map a little towards zero
+
+
+def test_a_map_between_models_that_have_nothing_in_common_is_warned_of(
+    known: StoredModel, words: Word2Vec, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = np.random.default_rng(5).permutation(words.vectors)
+    with caplog.at_level(logging.WARNING, logger="lowtide"):
+        expand(known, words)
+        assert not caplog.messages
+        expand(known, Word2Vec(words.config, words.vocabulary, other))
+    assert "where half and more is usual, so the new words will mean little" in caplog.messages[0]
 
 
 def test_known_sentences_keep_their_vectors_and_new_words_get_some(known: StoredModel, words: Word2Vec) -> None:

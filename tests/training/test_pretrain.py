@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
 import signal
 import socket
@@ -27,7 +28,7 @@ from lowtide.training.budget import Budget
 from lowtide.training.forecast import Probe
 from lowtide.training.planning import TrainOptions, plan, settle
 from lowtide.training.presets import PRESETS, plain
-from lowtide.training.reading import TextOptions, read_text
+from lowtide.training.reading import Inputs, TextOptions, read_text
 from lowtide.training.regularisation import dropouts_for
 from lowtide.training.settings import SoftmaxName
 from lowtide.training.trainer import Trainer
@@ -322,6 +323,34 @@ def test_a_rate_that_is_none_is_refused(rate: float, corpus: Path, tmp_path: Pat
 def test_another_seed_gives_another_model(corpus: Path, uninterrupted: Path, tmp_path: Path, mini_preset: None) -> None:
     lowtide.pretrain([corpus], out=tmp_path / "model", preset="tiny", tokens=BUDGET, min_count=1, seed=4, threads=1)
     assert (tmp_path / "model" / "model.safetensors").read_bytes() != (uninterrupted / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("unigram", "is_told"), [(1.0, True), (1e9, False)])
+def test_a_model_that_predicts_no_better_than_counting_is_warned_of(
+    unigram: float,
+    is_told: bool,
+    corpus: Path,
+    tmp_path: Path,
+    mini_preset: None,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lowtide.training.finishing.unigram_perplexity", lambda *_: unigram)
+    with caplog.at_level(logging.INFO, logger="lowtide"):
+        lowtide.pretrain([corpus], out=tmp_path / "m", preset="tiny", tokens=200, min_count=1)
+    assert ("predicts no better than one that counts words" in caplog.text) == is_told
+
+
+def test_few_words_that_are_looked_up_are_told_of(
+    tmp_path: Path, mini_preset: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "t.txt").write_text("the tide goes out\nthe tide comes in\n" * 100, encoding="utf-8")
+    cases: list[tuple[Inputs, bool]] = [("auto", True), ("words", False), ("characters", False)]
+    for inputs, is_told in cases:
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="lowtide"):
+            lowtide.pretrain([tmp_path / "t.txt"], out=tmp_path / inputs, preset="tiny", tokens=200, inputs=inputs)
+        assert ("looked up: few words, 6," in caplog.text) == is_told
 
 
 def test_a_model_is_not_overwritten(corpus: Path, uninterrupted: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ class Classifier(Task[LabelledText, str]):
         return self
 
     def predict(self, texts: Texts | str) -> list[str]:
-        """The most probable label of every text; n in, n out; one bare text is a list of one."""
+        """The most probable label of every text, itself a text; n in, n out; one bare text is a list of one."""
         return list(self.predict_iter(self.several(texts)))
 
     def predict_iter(self, texts: Iterable[str | Sequence[str]]) -> Iterator[str]:
