@@ -79,7 +79,7 @@ def test_it_stays_as_it_is(en: lowtide.Elmo, tmp_path: Path) -> None:
 def test_a_text_in_another_language_is_warned_of(en: lowtide.Elmo, tmp_path: Path) -> None:
     text = tmp_path / "de.txt"
     text.write_text("Die Patientin klagte über heftige Schmerzen im rechten Unterbauch.\n", encoding="utf-8")
-    with pytest.warns(UserWarning, match=r"\d\d% of the tokens are no words of this model.*pretrain TEXT --from"):
+    with pytest.warns(UserWarning, match=r"\d\d% of the tokens are unknown to this model.*pretrain TEXT --from"):
         en.embed_to(text, tmp_path / "de.npz")
     english = tmp_path / "en.txt"
     english.write_text("The patient felt a sharp pain in the side.\n", encoding="utf-8")

@@ -46,7 +46,7 @@ class Unread:
         share = self.num_unknown / max(1, self.num_tokens)
         if share >= _MANY:
             warnings.warn(
-                f"{share:.0%} of the tokens are no words of this model, and all of these enter it as one: is the text "
+                f"{share:.0%} of the tokens are unknown to this model, and all of these enter it as one: is the text "
                 "in its language, and cut as its own was? `lowtide pretrain TEXT --from` teaches it others",
                 stacklevel=3,
             )

@@ -20,6 +20,7 @@ from lowtide.tasks.crf_sums import LogPartition, SortedRows, expected_uses, sum_
 from lowtide.tasks.schemes import Scheme, may_follow
 
 _PATHS_AT_ONCE = 1 << 14
+"""Kept at all tokens of the sentences that are decoded together."""
 
 
 @dataclass(frozen=True)
