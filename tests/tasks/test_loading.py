@@ -133,6 +133,18 @@ def test_a_folder_of_an_older_version_is_opened(saved: Path, elmo: Elmo) -> None
     assert not opened.scores and not opened.history.entries and opened.labels
 
 
+def test_a_model_that_was_named_from_one_folder_is_found_from_another(
+    saved_bytes: tiny.Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(saved_bytes.folder.parent)
+    elmo = Elmo.open(Path(saved_bytes.folder.name), device="cpu")
+    Tagger(elmo, TaggerOptions(reader="none"), device="cpu").fit(SENTENCES, TAGS, options=FitOptions(epochs=1)).save(
+        tmp_path / "task"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert load(tmp_path / "task", device="cpu").embeddings[0].checksum == elmo.checksum
+
+
 def test_an_embedding_is_opened_in_the_dtype_it_was_learned_in(saved_bytes: tiny.Saved, tmp_path: Path) -> None:
     quick = Elmo.open(saved_bytes.folder, device="cpu", dtype="bfloat16")
     Tagger(quick, LINEAR, device="cpu").fit(SENTENCES, TAGS, options=FitOptions(epochs=1)).save(tmp_path / "task")

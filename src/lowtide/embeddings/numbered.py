@@ -14,14 +14,12 @@ from lowtide.embeddings.outputs.keys import KeySequence
 from lowtide.errors import InputError
 from lowtide.text.corpus import Corpus, RawSentence
 from lowtide.text.lines import OPENERS, STANDARD_INPUT
-from lowtide.text.opening import warn_of_spaces, warn_of_tables
+from lowtide.text.opening import CUT_SAMPLE, warn_of_spaces, warn_of_tables
 from lowtide.text.tokenize import Sentence, Tokenizer, make_tokenizer
 
 Keys = Literal["line", "id"]
 Spans = list[tuple[int, int]]
 
-_CUT_SAMPLE = 50
-"""Lines that are looked at for spaces between words."""
 _COUNTING_SECONDS = 1.0
 """To find out how long compressed texts are; then what was seen of them has to do."""
 
@@ -115,7 +113,7 @@ class NumberedLines:
         """See `Numbered`."""
         known = KeySequence()
         raws = self._corpus.numbered()
-        first = list(itertools.islice(raws, _CUT_SAMPLE))
+        first = list(itertools.islice(raws, CUT_SAMPLE))
         warn_of_spaces(self._cutter.tokenizer, [raw.text for raw in first])
         for number, raw in enumerate(itertools.chain(first, raws)):
             key, text = (str(number), raw.text) if self._keys == "line" else _identified(raw)

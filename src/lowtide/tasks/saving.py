@@ -31,7 +31,7 @@ from lowtide.pictures import line_chart
 from lowtide.tasks.card import write_card
 from lowtide.tasks.options import KINDS, Kind
 from lowtide.tasks.state_store import dtype_of
-from lowtide.weights.catalogue import name_of
+from lowtide.weights.catalogue import shipped_model
 from lowtide.weights.native import CARD, CONFIG, save_tensors
 
 if TYPE_CHECKING:
@@ -153,5 +153,5 @@ def _record(embedding: Embedder, number: int, folder: Path) -> EmbeddingRecord:
             place = str(path.resolve())
     elif isinstance(embedding, Elmo):
         path = embedding.stored.path
-        place = name_of(path) if name_of(path) == path.name else str(path.resolve())
+        place = path.name if shipped_model(path.name) == path else str(path.resolve())
     return EmbeddingRecord(embedding.checksum, place, embedding.num_layers, embedding.width, dtype_of(embedding))

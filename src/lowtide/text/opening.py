@@ -13,7 +13,9 @@ from lowtide.text.corpus import Corpus, Lines, RawSentence
 from lowtide.text.file_kinds import file_kind
 from lowtide.text.tokenize import Tokenizer, TokenizerName, detect_language, is_cut_by_spaces, make_tokenizer
 
-_LANGUAGE_SAMPLE, _CUT_SAMPLE = 2000, 50
+_LANGUAGE_SAMPLE = 2000
+CUT_SAMPLE = 50
+"""Sentences that are looked at for spaces between words."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def warn_of_tables(corpus: Corpus) -> None:
 
 def warn_of_spaces(tokenizer: Tokenizer, texts: Sequence[str]) -> None:
     """Warn of Chinese that somebody has cut into words, where a tokenizer cuts it anew."""
-    texts = [text for text in texts[:_CUT_SAMPLE] if text.strip()]
+    texts = [text for text in texts[:CUT_SAMPLE] if text.strip()]
     is_anew = tokenizer.config.name == "words" and tokenizer.config.language == "zh"
     if is_anew and 2 * sum(map(is_cut_by_spaces, texts)) > len(texts):
         warnings.warn(
